@@ -1,0 +1,285 @@
+"""The facts that a run emits, one frozen type a kind. Pure data: no clock, no sink, no formatting.
+
+Kinds keep the reference's snake_case names on the wire (Data Designer pull request 661), so that
+its event files and ours read alike. Every event has `at` (seconds on the run's loop clock) and
+`sequence` (a counter per stream). None carries prompts, answers, row values or keys.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from ddsched_nb.core.model import (
+    DenyReason,
+    FlowKey,
+    OutcomeKind,
+    PoolKey,
+    ReleaseStatus,
+    ResourceKey,
+)
+
+
+def _wire_name(class_name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", class_name).lower()
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag=_wire_name):
+    """Base of all events."""
+
+    at: float
+    sequence: int
+
+    @property
+    def kind(self) -> str:
+        """The kind's name on the wire."""
+        return str(type(self).__struct_config__.tag)
+
+
+class TaskEvent(Event, frozen=True, gc=False):
+    """Base of the events that concern one task."""
+
+    task_id: str
+
+
+class RequestEvent(Event, frozen=True, gc=False):
+    """Base of the events of request admission; all concern one pool."""
+
+    pool: PoolKey
+
+
+# --- the scheduler's stream -----------------------------------------------------------------
+
+
+class SchedulerJobStarted(Event, frozen=True, gc=False):
+    rows: int
+    row_groups: int
+    columns: tuple[str, ...]
+    capacities: dict[str, int]
+
+
+class SchedulerJobCompleted(Event, frozen=True, gc=False):
+    state: str
+    rows_finished: int
+    rows_dropped: int
+
+
+class SchedulerLoopLagged(Event, frozen=True, gc=False):
+    """The event loop came back late: something held it."""
+
+    seconds: float
+
+
+class RunPaused(Event, frozen=True, gc=False):
+    pass
+
+
+class RunResumed(Event, frozen=True, gc=False):
+    pass
+
+
+class RowGroupAdmitted(Event, frozen=True, gc=False):
+    row_group: int
+    rows: int
+    open_groups: int
+
+
+class RowGroupCheckpointed(Event, frozen=True, gc=False):
+    row_group: int
+    rows_kept: int
+    rows_dropped: int
+
+
+class DependencyReady(TaskEvent, frozen=True, gc=False):
+    pass
+
+
+class ReadyEnqueued(TaskEvent, frozen=True, gc=False):
+    flow: FlowKey
+
+
+class Selected(TaskEvent, frozen=True, gc=False):
+    flow: FlowKey
+
+
+class StaleSelection(TaskEvent, frozen=True, gc=False):
+    pass
+
+
+class TaskLeaseAcquired(TaskEvent, frozen=True, gc=False):
+    lease_id: int
+    borrowed: bool
+
+
+class TaskLeaseReleased(TaskEvent, frozen=True, gc=False):
+    lease_id: int
+
+
+class AdmissionDenied(TaskEvent, frozen=True, gc=False):
+    flow: FlowKey
+    reason: DenyReason
+    resource: ResourceKey
+
+
+class QueueDrained(Event, frozen=True, gc=False):
+    pass
+
+
+class WorkerSpawned(TaskEvent, frozen=True, gc=False):
+    column: str
+    row_group: int
+    row: int | None
+
+
+class WorkerSpawnFailed(TaskEvent, frozen=True, gc=False):
+    error: str
+
+
+class TaskCompleted(TaskEvent, frozen=True, gc=False):
+    outcome: str
+
+
+class RetryDeferred(TaskEvent, frozen=True, gc=False):
+    not_before: float
+    round: int
+    reason: str
+
+
+class SalvageRedispatched(TaskEvent, frozen=True, gc=False):
+    round: int
+
+
+class NonRetryableDropped(TaskEvent, frozen=True, gc=False):
+    row: int | None
+    error: str
+
+
+class Cancelled(TaskEvent, frozen=True, gc=False):
+    pass
+
+
+class ReleaseDiagnostic(Event, frozen=True, gc=False):
+    lease_id: int
+    status: ReleaseStatus
+
+
+# --- the stream of request admission --------------------------------------------------------
+
+
+class RequestResourceRegistered(RequestEvent, frozen=True, gc=False):
+    """A pool came into being; `aggregate_cap` is that of its provider/model, over all domains."""
+
+    cap: int
+    aggregate_cap: int
+    limit: int
+    algorithm: str
+
+
+class RequestWaitStarted(RequestEvent, frozen=True, gc=False):
+    waiter_id: int
+    task_id: str | None
+    waiters: int
+
+
+class RequestWaitTimeout(RequestEvent, frozen=True, gc=False):
+    waiter_id: int
+
+
+class RequestWaitCancelled(RequestEvent, frozen=True, gc=False):
+    waiter_id: int
+
+
+class RequestLeaseAcquired(RequestEvent, frozen=True, gc=False):
+    permit_id: int
+    waiter_id: int
+    in_flight: int
+    limit: int
+
+
+class RequestLeaseReleased(RequestEvent, frozen=True, gc=False):
+    permit_id: int
+    outcome: OutcomeKind
+    in_flight: int
+
+
+class ModelRequestStarted(RequestEvent, frozen=True, gc=False):
+    permit_id: int
+    task_id: str | None
+    attempt: int
+
+
+class ModelRequestCompleted(RequestEvent, frozen=True, gc=False):
+    permit_id: int
+    task_id: str | None
+    outcome: OutcomeKind
+    seconds: float
+    tokens: int
+
+
+class RequestRateLimited(RequestEvent, frozen=True, gc=False):
+    permit_id: int
+    retry_after: float | None
+    in_flight: int
+    limit: int
+
+
+class RequestLimitDecreased(RequestEvent, frozen=True, gc=False):
+    before: int
+    after: int
+    reason: str
+
+
+class RequestLimitIncreased(RequestEvent, frozen=True, gc=False):
+    before: int
+    after: int
+    reason: str
+
+
+class RequestCooldownStarted(RequestEvent, frozen=True, gc=False):
+    until: float
+
+
+class RequestReleaseDiagnostic(RequestEvent, frozen=True, gc=False):
+    permit_id: int
+    status: ReleaseStatus
+
+
+EVENTS: tuple[type[Event], ...] = (
+    SchedulerJobStarted,
+    SchedulerJobCompleted,
+    SchedulerLoopLagged,
+    RunPaused,
+    RunResumed,
+    RowGroupAdmitted,
+    RowGroupCheckpointed,
+    DependencyReady,
+    ReadyEnqueued,
+    Selected,
+    StaleSelection,
+    TaskLeaseAcquired,
+    TaskLeaseReleased,
+    AdmissionDenied,
+    QueueDrained,
+    WorkerSpawned,
+    WorkerSpawnFailed,
+    TaskCompleted,
+    RetryDeferred,
+    SalvageRedispatched,
+    NonRetryableDropped,
+    Cancelled,
+    ReleaseDiagnostic,
+    RequestResourceRegistered,
+    RequestWaitStarted,
+    RequestWaitTimeout,
+    RequestWaitCancelled,
+    RequestLeaseAcquired,
+    RequestLeaseReleased,
+    ModelRequestStarted,
+    ModelRequestCompleted,
+    RequestRateLimited,
+    RequestLimitDecreased,
+    RequestLimitIncreased,
+    RequestCooldownStarted,
+    RequestReleaseDiagnostic,
+)

@@ -1,0 +1,316 @@
+"""One weighted fair queue, for ready tasks and for request waiters.
+
+Decides who is next among the queued: self-clocked fair queueing (Golestani, "A self-clocked fair
+queueing scheme for broadband applications", INFOCOM 1994). A flow's next item carries a finish tag,
+`max(clock, previous tag) + 1 / weight`; the lowest tag is served and becomes the clock. While two
+flows stay backlogged, their services differ by at most `1/w_i + 1/w_j`.
+
+It must not know what an item is or why it may not run. A caller that finds the selected item
+ineligible closes a gate: the flow then waits behind that gate, with its tag, until the gate opens,
+and is not looked at again before. A selection therefore costs O(log flows), however many items are
+queued and however many flows are blocked.
+
+Inside a flow, items leave by priority (lowest first), then in order of arrival. Arrivals in order
+of priority, the common case, are appended in O(1); only late ones pass through a heap.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from heapq import heapify, heappop, heappush
+from typing import Generic, NamedTuple, TypeVar
+
+from ddsched_nb.errors import ConfigError
+
+T = TypeVar("T")
+
+# Dead entries are swept once they outnumber the living, so a sweep is paid for by what died.
+_SWEEP_FLOOR = 16
+
+
+class Ticket(Generic[T]):
+    """The place of one queued item; what `discard` takes."""
+
+    __slots__ = ("flow", "item", "live", "order", "priority")
+
+    def __init__(self, flow: Hashable, item: T, priority: float, order: int) -> None:
+        self.flow = flow
+        self.item = item
+        self.priority = priority
+        self.order = order
+        self.live = True
+
+    def __lt__(self, other: Ticket[T]) -> bool:
+        return (self.priority, self.order) < (other.priority, other.order)
+
+
+class _FlowState(Generic[T]):
+    """The backlog of one flow. Exists only while something is queued."""
+
+    __slots__ = ("entry", "gate", "in_order", "key", "late", "live", "version", "weight")
+
+    def __init__(self, key: Hashable, weight: float) -> None:
+        self.key = key
+        self.weight = weight
+        self.in_order: deque[Ticket[T]] = deque()
+        self.late: list[Ticket[T]] = []
+        self.live = 0
+        self.version = 0
+        self.gate: Hashable | None = None
+        self.entry: _Entry[T] | None = None
+
+    def push(self, ticket: Ticket[T]) -> None:
+        if not self.in_order or self.in_order[-1].priority <= ticket.priority:
+            self.in_order.append(ticket)
+        else:
+            heappush(self.late, ticket)
+        self.live += 1
+
+    def head(self) -> Ticket[T]:
+        """The first living ticket; the flow must not be empty."""
+        in_order, late = self.in_order, self.late
+        while in_order and not in_order[0].live:
+            in_order.popleft()
+        while late and not late[0].live:
+            heappop(late)
+        if late and (not in_order or late[0] < in_order[0]):
+            return late[0]
+        return in_order[0]
+
+    def pop(self, head: Ticket[T]) -> None:
+        if self.late and self.late[0] is head:
+            heappop(self.late)
+        else:
+            self.in_order.popleft()
+        head.live = False
+        self.live -= 1
+
+    def bury(self, ticket: Ticket[T]) -> None:
+        """Takes a ticket out by marking it; sweeps when the dead outnumber the living."""
+        ticket.live = False
+        self.live -= 1
+        held = len(self.in_order) + len(self.late)
+        if held > _SWEEP_FLOOR and held > 2 * self.live:
+            self.in_order = deque(t for t in self.in_order if t.live)
+            self.late = [t for t in self.late if t.live]
+            heapify(self.late)
+
+
+_Entry = tuple[float, int, _FlowState[T]]
+
+
+class _TagHeap(Generic[T]):
+    """Flows by finish tag. An entry is current while its flow points back at it."""
+
+    __slots__ = ("closed", "entries", "live")
+
+    def __init__(self) -> None:
+        self.entries: list[_Entry[T]] = []
+        self.live = 0
+        self.closed = False
+
+    def push(self, entry: _Entry[T]) -> None:
+        heappush(self.entries, entry)
+        self.live += 1
+        entry[2].entry = entry
+
+    def forget(self, flow: _FlowState[T]) -> None:
+        """Makes a flow's entry stale; sweeps when the stale outnumber the living."""
+        flow.entry = None
+        self.live -= 1
+        if len(self.entries) > _SWEEP_FLOOR and len(self.entries) > 2 * self.live:
+            self.entries = [e for e in self.entries if e[2].entry is e]
+            heapify(self.entries)
+
+    def top(self) -> _Entry[T] | None:
+        entries = self.entries
+        while entries:
+            if entries[0][2].entry is entries[0]:
+                return entries[0]
+            heappop(entries)
+        return None
+
+
+class Selection(NamedTuple, Generic[T]):
+    """Who would be next. Valid until its flow changes; `commit` checks that."""
+
+    flow: Hashable
+    item: T
+    ticket: Ticket[T]
+    version: int
+    tag: float
+
+
+class FairQueue(Generic[T]):
+    """A weighted fair queue over flows, with gates for flows that may not run now.
+
+    `select` never changes what the queue answers; `commit` takes the selected item out, if it is
+    still the one that would be selected from its flow.
+    """
+
+    def __init__(self) -> None:
+        self._flows: dict[Hashable, _FlowState[T]] = {}
+        self._open: _TagHeap[T] = _TagHeap()
+        self._gates: dict[Hashable, _TagHeap[T]] = {}
+        self._clock = 0.0
+        self._order = 0
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __repr__(self) -> str:
+        return f"<FairQueue: {self._size} queued in {len(self._flows)} flows>"
+
+    @property
+    def flows(self) -> int:
+        """Number of flows with something queued."""
+        return len(self._flows)
+
+    def queued(self, flow: Hashable) -> int:
+        """Number of items queued in `flow`."""
+        state = self._flows.get(flow)
+        return state.live if state else 0
+
+    def waiting_behind(self, gate: Hashable) -> int:
+        """Number of flows behind `gate`, whether it is open or closed."""
+        heap = self._gates.get(gate)
+        return heap.live if heap else 0
+
+    def entries(self) -> int:
+        """Heap entries held, living and stale: bounded by twice the flows and a small constant."""
+        return len(self._open.entries) + sum(len(g.entries) for g in self._gates.values())
+
+    def enqueue(
+        self, flow: Hashable, item: T, *, weight: float = 1.0, priority: float = 0.0
+    ) -> Ticket[T]:
+        """Queues an item.
+
+        Args:
+            flow: Names the flow; flows come into being when first used.
+            item: What to queue.
+            weight: The flow's share relative to others, above 0. A changed weight holds from the
+                flow's next finish tag on.
+            priority: Lower leaves first within the flow.
+
+        Returns:
+            The ticket that `discard` takes.
+
+        Raises:
+            ConfigError: `weight` is not above 0.
+        """
+        if not weight > 0:
+            raise ConfigError(f"weight of flow {flow!r} is {weight!r}; give a number above 0")
+        self._order += 1
+        ticket = Ticket(flow, item, priority, self._order)
+        state = self._flows.get(flow)
+        if state is None:
+            state = self._flows[flow] = _FlowState(flow, weight)
+            self._open.push((self._clock + 1.0 / weight, ticket.order, state))
+        state.weight = weight
+        state.push(ticket)
+        state.version += 1
+        self._size += 1
+        return ticket
+
+    def select(self) -> Selection[T] | None:
+        """The item with the lowest finish tag among flows behind no closed gate, or None."""
+        best = self._open.top()
+        for gate in self._gates.values():
+            if not gate.closed:
+                entry = gate.top()
+                if entry is not None and (best is None or entry[:2] < best[:2]):
+                    best = entry
+        return None if best is None else self._selection(best)
+
+    def peek(self, gate: Hashable) -> Selection[T] | None:
+        """The item with the lowest finish tag behind `gate`, open or closed, or None."""
+        heap = self._gates.get(gate)
+        entry = heap.top() if heap else None
+        return None if entry is None else self._selection(entry)
+
+    def commit(self, selection: Selection[T]) -> bool:
+        """Takes the selected item out. False, and no change, if the selection is stale."""
+        state = self._flows.get(selection.flow)
+        if state is None or state.version != selection.version or not selection.ticket.live:
+            return False
+        self._leave(state)
+        state.pop(selection.ticket)
+        state.version += 1
+        self._size -= 1
+        self._clock = max(self._clock, selection.tag)
+        if state.live:
+            tag = self._clock + 1.0 / state.weight
+            self._open.push((tag, state.head().order, state))
+        else:
+            del self._flows[state.key]
+        return True
+
+    def discard(self, ticket: Ticket[T]) -> bool:
+        """Takes an item out wherever it stands. False if it is not queued any more."""
+        state = self._flows.get(ticket.flow)
+        if state is None or not ticket.live:
+            return False
+        state.bury(ticket)
+        state.version += 1
+        self._size -= 1
+        if not state.live:
+            self._leave(state)
+            del self._flows[state.key]
+        return True
+
+    def close(self, selection: Selection[T], gate: Hashable) -> None:
+        """Puts the selected flow behind `gate` and closes it, until `open` or `lift`."""
+        state = self._flows[selection.flow]
+        heap = self._gates.get(gate)
+        if heap is None:
+            heap = self._gates[gate] = _TagHeap()
+        heap.closed = True
+        if state.gate != gate and state.entry is not None:
+            entry = state.entry
+            self._leave(state)
+            heap.push((entry[0], entry[1], state))
+            state.gate = gate
+
+    def open(self, gate: Hashable) -> None:
+        """Lets the flows behind `gate` be selected again; costs nothing per flow."""
+        heap = self._gates.get(gate)
+        if heap is not None:
+            heap.closed = False
+
+    def lift(self, flow: Hashable) -> None:
+        """Takes one flow out from behind its gate, whatever becomes of the others."""
+        state = self._flows.get(flow)
+        if state is None or state.gate is None or state.entry is None:
+            return
+        entry = state.entry
+        self._leave(state)
+        self._open.push((entry[0], entry[1], state))
+
+    def gate_of(self, flow: Hashable) -> Hashable | None:
+        """The gate that `flow` stands behind, or None."""
+        state = self._flows.get(flow)
+        return state.gate if state else None
+
+    def closed_gates(self) -> dict[Hashable, int]:
+        """Closed gates with the number of flows behind each."""
+        return {key: gate.live for key, gate in self._gates.items() if gate.closed}
+
+    def _selection(self, entry: _Entry[T]) -> Selection[T]:
+        state = entry[2]
+        head = state.head()
+        return Selection(state.key, head.item, head, state.version, entry[0])
+
+    def _leave(self, state: _FlowState[T]) -> None:
+        """Takes a flow's entry out of the heap it stands in."""
+        heap = self._open if state.gate is None else self._gates[state.gate]
+        if heap.entries and heap.entries[0] is state.entry:
+            heappop(heap.entries)
+            state.entry = None
+            heap.live -= 1
+        else:
+            heap.forget(state)
+        if state.gate is not None and not heap.live:
+            del self._gates[state.gate]
+        state.gate = None
