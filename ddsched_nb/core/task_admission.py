@@ -1,0 +1,162 @@
+"""The ledger of task leases: what is free, who holds what, and exact releases.
+
+Answers whether a ready task may become a running worker, and books it. It must not know the
+queue: who is asked, and in which order, is the dispatcher's affair.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ddsched_nb.core.model import (
+    Admit,
+    Deny,
+    DenyReason,
+    Flow,
+    FlowKey,
+    Lease,
+    ReadyTask,
+    ReleaseStatus,
+    ResourceKey,
+)
+from ddsched_nb.core.task_policies import StrictFair, TaskPolicy
+from ddsched_nb.errors import ConfigError
+
+# Tells the leases of one ledger from those of another; it never enters an event.
+_issuers = itertools.count(1)
+
+
+class TaskStatistics(NamedTuple):
+    """How task admission stands. Asking changes nothing."""
+
+    capacities: dict[ResourceKey, int]
+    leased: dict[ResourceKey, int]
+    by_flow: dict[FlowKey, dict[ResourceKey, int]]
+    leases: int
+
+
+class TaskAdmission:
+    """Books task leases against fixed capacities under a policy.
+
+    Args:
+        capacities: Slots of each scheduler resource, each at least 1.
+        policy: Decides above-share questions; `StrictFair` by default.
+
+    Raises:
+        ConfigError: A capacity is below 1.
+    """
+
+    def __init__(
+        self, capacities: Mapping[ResourceKey, int], policy: TaskPolicy | None = None
+    ) -> None:
+        for resource, capacity in capacities.items():
+            if capacity < 1:
+                raise ConfigError(f"capacity of {resource!r} is {capacity}; give at least 1")
+        self._issuer = next(_issuers)
+        self._capacities = dict(capacities)
+        self._free = dict(capacities)
+        self._policy: TaskPolicy = policy or StrictFair()
+        self._flows: dict[FlowKey, Flow] = {}
+        self._held: dict[FlowKey, dict[ResourceKey, int]] = {}
+        self._shares: dict[FlowKey, dict[ResourceKey, int]] = {}
+        self._ledger: dict[int, Lease] = {}
+        self._last_id = 0
+
+    def register(self, flow: Flow) -> None:
+        """Makes a flow known, so that shares are drawn over all who may come.
+
+        Raises:
+            ConfigError: The flow wants a resource that has no capacity, or more than there is.
+        """
+        for resource, amount in flow.resources:
+            if amount > self._capacities.get(resource, 0):
+                raise ConfigError(
+                    f"flow {flow.key.label!r} needs {amount} of {resource!r}, "
+                    f"of which there are {self._capacities.get(resource, 0)}"
+                )
+        self._flows[flow.key] = flow
+        self._held.setdefault(flow.key, {})
+        self._shares = {key: self._shares_of(known) for key, known in self._flows.items()}
+
+    def decide(self, task: ReadyTask, *, contended: bool) -> Admit | Deny:
+        """Says whether the task may run now, and books nothing."""
+        free = self._free
+        for resource, amount in task.flow.resources:
+            if free[resource] < amount:
+                return Deny(DenyReason.RESOURCE_FULL, resource)
+        key = task.flow.key
+        return self._policy.decide(task, self._held[key], self._shares[key], contended)
+
+    def acquire(self, task: ReadyTask, verdict: Admit) -> Lease:
+        """Books the lease that `decide` just admitted."""
+        flow = task.flow
+        held = self._held[flow.key]
+        for resource, amount in flow.resources:
+            self._free[resource] -= amount
+            held[resource] = held.get(resource, 0) + amount
+        self._last_id += 1
+        lease = Lease(
+            self._last_id, self._issuer, flow.key, flow.resources, task.task_id, verdict.borrowed
+        )
+        self._ledger[lease.lease_id] = lease
+        return lease
+
+    def release(self, lease: Lease) -> ReleaseStatus:
+        """Gives a lease back. Anything but the exact live lease credits nothing; never raises."""
+        status = self._judge(lease)
+        if status is ReleaseStatus.RELEASED:
+            del self._ledger[lease.lease_id]
+            held = self._held[lease.flow]
+            for resource, amount in lease.resources:
+                self._free[resource] += amount
+                held[resource] -= amount
+        return status
+
+    def free(self, resource: ResourceKey) -> int:
+        """Slots of `resource` that nobody holds."""
+        return self._free[resource]
+
+    def over_share(self, task: ReadyTask) -> bool:
+        """Whether the task would take its flow above its share of some resource."""
+        held, shares = self._held[task.flow.key], self._shares[task.flow.key]
+        return any(held.get(r, 0) + amount > shares[r] for r, amount in task.flow.resources)
+
+    @property
+    def leases(self) -> int:
+        """Number of live leases."""
+        return len(self._ledger)
+
+    def statistics(self) -> TaskStatistics:
+        """What is leased, per resource and per flow."""
+        leased = {r: self._capacities[r] - free for r, free in self._free.items()}
+        by_flow = {key: {r: n for r, n in held.items() if n} for key, held in self._held.items()}
+        return TaskStatistics(dict(self._capacities), leased, by_flow, len(self._ledger))
+
+    def shares(self, flow: FlowKey) -> dict[ResourceKey, int]:
+        """The share of a flow, per resource."""
+        return dict(self._shares[flow])
+
+    def _shares_of(self, flow: Flow) -> dict[ResourceKey, int]:
+        # Rounded up: the shares of a resource sum to its capacity or more, so none idles.
+        shares = {}
+        for resource, _ in flow.resources:
+            total = sum(
+                other.weight
+                for other in self._flows.values()
+                if any(resource == wanted for wanted, _ in other.resources)
+            )
+            exact = self._capacities[resource] * flow.weight / total
+            shares[resource] = max(1, math.ceil(exact - 1e-9))
+        return shares
+
+    def _judge(self, lease: Lease) -> ReleaseStatus:
+        if lease.issuer != self._issuer:
+            return ReleaseStatus.FOREIGN
+        live = self._ledger.get(lease.lease_id)
+        if live is None:
+            known = 1 <= lease.lease_id <= self._last_id
+            return ReleaseStatus.DUPLICATE if known else ReleaseStatus.UNKNOWN
+        return ReleaseStatus.RELEASED if live == lease else ReleaseStatus.STALE
