@@ -1,0 +1,36 @@
+"""What a limit is: a number that learns from samples. It knows no pool, waiter, timer or clock."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from ddsched_nb.core.model import Sample
+
+Cooldown = Literal["always", "spent"]
+
+
+class Limit(Protocol):
+    """One algorithm that says how many requests may be in flight.
+
+    `cooldown` says when its pool stops granting after a refusal: `always`, or only when the refusal
+    means that the endpoint serves nothing now (`spent`).
+    """
+
+    name: str
+    cooldown: Cooldown
+
+    def on_sample(self, sample: Sample) -> None:
+        """Learns from one finished request with a remote outcome."""
+        ...
+
+    def value(self, now: float) -> int:
+        """The limit at `now`, at least 1. Asking changes nothing."""
+        ...
+
+    def next_change(self, now: float) -> float:
+        """The next instant at which `value` rises by itself; `inf` if it never does."""
+        ...
+
+    def pause(self, now: float) -> float:
+        """Seconds to stop granting after a refusal that named no time itself."""
+        ...
