@@ -1,0 +1,211 @@
+"""The scheduler's decisions: opens row groups, queues what is ready, says which tasks start.
+
+Joins governor, frontier, resolver, dispatcher and deferrals, so that the asyncio shell needs no
+opinion. Each call is one transition with one `now`; `advance` says what to start and when to ask
+again. It must not know workers, values or models' answers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ddsched_nb.core.dispatch import Denied, Dispatch, Dispatcher
+from ddsched_nb.core.frontier import Frontier, FrontierDelta, TaskState
+from ddsched_nb.core.model import Lease, ReadyTask, ReleaseStatus, RowGroup, Task
+from ddsched_nb.core.resolver import Resolver
+from ddsched_nb.core.retries import Deferrals, Deferred
+from ddsched_nb.core.row_groups import RowGroupGovernor
+
+
+class ScheduleTurn(NamedTuple):
+    """What one `advance` decided.
+
+    Attributes:
+        opened: Row groups opened.
+        enqueued: Tasks queued, in order.
+        salvaged: Deferred tasks queued again, each with its round.
+        denied: Heads of flows that may not run now.
+        dispatched: Tasks to start; each holds its lease already.
+        more: The batch was used up; ask again without waiting.
+        next_deadline: When to ask again at the latest; `inf` if only an event can change things.
+    """
+
+    opened: list[RowGroup]
+    enqueued: list[ReadyTask]
+    salvaged: list[tuple[ReadyTask, int]]
+    denied: list[Denied]
+    dispatched: list[Dispatch]
+    more: bool
+    next_deadline: float
+
+
+class Schedule:
+    """The scheduler without clock, futures and workers.
+
+    Args:
+        frontier: Which tasks have all inputs.
+        resolver: Which flow and resources a task belongs to.
+        dispatcher: Which queued task may start.
+        governor: How many row groups may be open.
+        deferrals: Which cells are put aside.
+    """
+
+    def __init__(
+        self,
+        frontier: Frontier,
+        resolver: Resolver,
+        dispatcher: Dispatcher,
+        governor: RowGroupGovernor,
+        deferrals: Deferrals,
+    ) -> None:
+        self.frontier = frontier
+        self.resolver = resolver
+        self.dispatcher = dispatcher
+        self.governor = governor
+        self.deferrals = deferrals
+        self._starts: dict[int, int] = {}
+        self._ready: list[Task] = []
+        self._running = 0
+        self._paused = False
+        self._stopped = False
+        for flow in resolver.flows:
+            dispatcher.admission.register(flow)
+
+    @property
+    def running(self) -> int:
+        """Tasks handed out and not yet ended."""
+        return self._running
+
+    @property
+    def finished(self) -> bool:
+        """Whether every row group was opened and finished."""
+        return self.governor.exhausted and not self.frontier.open_groups
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing starts any more."""
+        return self._stopped
+
+    @property
+    def stuck(self) -> bool:
+        """Nothing runs, nothing waits for a time, and yet work is left: nobody will wake it."""
+        idle = not self._running and not self.deferrals and not self._paused
+        return idle and not self.finished
+
+    def stop(self) -> None:
+        """From now on nothing starts; what runs may end."""
+        self._stopped = True
+
+    def pause(self, paused: bool) -> None:
+        """While paused nothing starts; what runs may end."""
+        self._paused = paused
+
+    def advance(self, now: float, *, batch: int = 64) -> ScheduleTurn:
+        """Decides what starts now, at most `batch` tasks."""
+        turn = ScheduleTurn([], [], [], [], [], False, math.inf)
+        if self._stopped or self._paused:
+            return turn
+        self._open_groups(turn)
+        self._queue_ready(turn)
+        for task, round_ in self.deferrals.due(now):
+            if self.frontier.queued(task):
+                turn.salvaged.append((self._enqueue(task), round_))
+        more = self._dispatch(turn, batch)
+        return turn._replace(more=more, next_deadline=self.deferrals.next_deadline)
+
+    def accepts(self, task: Task) -> bool:
+        """Whether the value of a running task still counts: its row was not dropped."""
+        return self.frontier.state(task) is TaskState.RUNNING
+
+    def release(self, lease: Lease) -> ReleaseStatus:
+        """Takes the lease of a task that ended, however it ended."""
+        status = self.dispatcher.release(lease)
+        if status is ReleaseStatus.RELEASED:
+            self._running -= 1
+        return status
+
+    def complete(self, task: Task) -> RowGroup | None:
+        """A task ended; names the row group that this finishes, if any."""
+        self.deferrals.forget(task)
+        return self._apply(self.frontier.complete(task))
+
+    def drop(self, task: Task) -> tuple[tuple[int, ...], RowGroup | None]:
+        """A task failed for good: its row is dropped, or every row of its group if it is a root.
+
+        Returns:
+            The numbers of the rows dropped now, and the row group that this finishes, if any.
+        """
+        group = task.row_group
+        lost = tuple(r for r in self._rows_of(task) if not self.frontier.is_dropped(group, r))
+        if task.row is None:
+            finished = self._apply(self.frontier.drop_group(task.row_group))
+        else:
+            finished = self._apply(self.frontier.drop(task.row_group, task.row))
+        return lost, self.complete(task) or finished
+
+    def defer(self, task: Task, now: float) -> Deferred | None:
+        """Puts a failed task aside for later; None if it may not be tried again."""
+        if not self.accepts(task):
+            return None
+        deferred = self.deferrals.defer(task, now)
+        if deferred is not None:
+            self.frontier.returned(task)
+        return deferred
+
+    def undo(self, task: Task) -> None:
+        """A task could not be started: it is ready as before."""
+        if self.frontier.returned(task):
+            self._ready.append(task)
+
+    def _open_groups(self, turn: ScheduleTurn) -> None:
+        while (group := self.governor.next()) is not None:
+            self._starts[group.index] = group.start
+            turn.opened.append(group)
+            self._apply(self.frontier.open(group))
+
+    def _queue_ready(self, turn: ScheduleTurn) -> None:
+        ready, self._ready = self._ready, []
+        for task in ready:
+            if self.frontier.queued(task):
+                turn.enqueued.append(self._enqueue(task))
+
+    def _enqueue(self, task: Task) -> ReadyTask:
+        ready = self.resolver.resolve(task, self._starts[task.row_group])
+        self.dispatcher.enqueue(ready)
+        return ready
+
+    def _dispatch(self, turn: ScheduleTurn, batch: int) -> bool:
+        while len(turn.dispatched) < batch:
+            step = self.dispatcher.next()
+            if step is None:
+                return False
+            if isinstance(step, Denied):
+                turn.denied.append(step)
+                continue
+            self.frontier.started(step.ready.task)
+            self._running += 1
+            turn.dispatched.append(step)
+        return True
+
+    def _apply(self, delta: FrontierDelta) -> RowGroup | None:
+        self._ready += delta.ready
+        self._discard(delta.discarded)
+        if delta.finished is not None:
+            self.governor.finish(delta.finished.index)
+            self._starts.pop(delta.finished.index, None)
+        return delta.finished
+
+    def _discard(self, tasks: Iterable[Task]) -> None:
+        for task in tasks:
+            self.dispatcher.discard(self.resolver.resolve(task, 0).task_id)
+            self.deferrals.forget(task)
+
+    def _rows_of(self, task: Task) -> Iterable[int]:
+        if task.row is not None:
+            return (task.row,)
+        for group in self.frontier.open_groups:
+            if group.index == task.row_group:
+                return range(group.start, group.stop)
+        return ()
