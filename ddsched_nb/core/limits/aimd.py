@@ -89,7 +89,7 @@ class AIMDLimit:
         return self._pause_s
 
     def _ramping(self, now: float) -> bool:
-        return self._cap > 1 and now < self._ramp_from + self._ramp_s
+        return self._ramp_s > 0 and self._cap > 1 and now < self._ramp_from + self._ramp_s
 
     def _on_refusal(self, sample: Sample) -> None:
         self._successes = 0
