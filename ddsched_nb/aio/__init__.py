@@ -1,0 +1,1 @@
+"""The asyncio shells: futures, timers, tasks and cancellation, and no opinions."""

@@ -1,0 +1,133 @@
+"""The model request executor: one outbound attempt is one permit, released once with its outcome.
+
+It owns a refused call: the permit goes back, the call lines up again with `not_before`, and the
+generator that made it knows nothing of it. Whether to try again is `RetryPlan`'s decision; when,
+admission's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Protocol, TypeVar
+
+from ddsched_nb.aio.limiter import RequestLimiter
+from ddsched_nb.aio.reporters import RequestReporter
+from ddsched_nb.clients.outcomes import classify
+from ddsched_nb.core.model import SUCCESS, Outcome, OutcomeKind, Permit, PoolKey, Usage
+from ddsched_nb.core.retries import CallHistory, GiveUp, RetryPlan
+from ddsched_nb.errors import RunStalled
+
+
+class _Answer(Protocol):
+    @property
+    def usage(self) -> Usage: ...
+
+
+A = TypeVar("A", bound=_Answer)
+
+
+class ModelExecutor:
+    """Sends model calls through request admission.
+
+    Args:
+        limiter: Grants the permits.
+        plan: Decides about failed attempts.
+        reporter: Tells what happens.
+    """
+
+    def __init__(self, limiter: RequestLimiter, plan: RetryPlan, reporter: RequestReporter) -> None:
+        self._limiter = limiter
+        self._plan = plan
+        self._reporter = reporter
+
+    async def call(
+        self,
+        pool: PoolKey,
+        send: Callable[[], Awaitable[A]],
+        *,
+        flow: Hashable = None,
+        task_id: str | None = None,
+    ) -> A:
+        """Sends one call until it succeeds or cannot go on.
+
+        Args:
+            pool: Where it goes.
+            send: Makes one attempt; called once for each permit.
+            flow: Whose call it is.
+            task_id: The task that makes it, for events.
+
+        Returns:
+            What `send` returned.
+
+        Raises:
+            RunStalled: The endpoint refused for so long that the run should end.
+            Exception: What the last attempt raised, where no further one is due.
+        """
+        history = CallHistory()
+        not_before = 0.0
+        attempt = 0
+        while True:
+            attempt += 1
+            permit = await self._limiter.acquire(
+                pool, flow=flow, not_before=not_before, task_id=task_id
+            )
+            try:
+                return await self._attempt(permit, send, task_id, attempt)
+            except Exception as error:
+                outcome = classify(error)
+                now = asyncio.get_running_loop().time()
+                history = history.after(outcome, now)
+                not_before = self._next_try(pool, outcome, history, now, error)
+
+    async def _attempt(
+        self,
+        permit: Permit,
+        send: Callable[[], Awaitable[A]],
+        task_id: str | None,
+        attempt: int,
+    ) -> A:
+        # Nothing may stand between the grant and this try: whatever happens, the permit goes back.
+        outcome = SUCCESS
+        try:
+            self._reporter.sent(permit, task_id, attempt)
+            answer = await send()
+            outcome = Outcome(OutcomeKind.SUCCESS, usage=answer.usage)
+            return answer
+        except BaseException as error:
+            outcome = classify(error)
+            raise
+        finally:
+            seconds = asyncio.get_running_loop().time() - permit.granted_at
+            self._reporter.answered(permit, task_id, outcome, seconds)
+            self._limiter.release(permit, outcome)
+
+    def _next_try(
+        self,
+        pool: PoolKey,
+        outcome: Outcome,
+        history: CallHistory,
+        now: float,
+        error: Exception,
+    ) -> float:
+        if outcome.kind not in _REMOTE_FAILURES:
+            raise error
+        statistics = self._limiter.statistics(pool)
+        decision = self._plan.decide(
+            outcome, history, now, last_success_at=statistics.last_success_at
+        )
+        if not isinstance(decision, GiveUp):
+            return decision.not_before
+        if decision.reason == "stalled":
+            raise RunStalled(
+                f"{pool.label} refused every request for {self._plan.stall_timeout_s:g} s "
+                f"({statistics.refused} refusals, {statistics.succeeded} successes in all). "
+                "Check the quota of the account, lower max_parallel_requests, or raise "
+                "RunConfig(stall_timeout_s=...); what is finished is kept"
+            ) from error
+        raise error
+
+
+_REMOTE_FAILURES = frozenset(
+    {OutcomeKind.RATE_LIMITED, OutcomeKind.PROVIDER_FAILURE, OutcomeKind.PROVIDER_TIMEOUT}
+)

@@ -1,0 +1,260 @@
+"""Reporters: turn what the shells do into events, if anybody listens.
+
+One method a fact, so that the shells stay readable and every event has its types checked. Each
+stream has its own sequence. Nothing is built without a listener.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ddsched_nb.aio.bus import EventBus
+from ddsched_nb.core import events as ev
+from ddsched_nb.core.dispatch import Denied, Dispatch
+from ddsched_nb.core.model import (
+    Lease,
+    Outcome,
+    OutcomeKind,
+    Permit,
+    PoolKey,
+    ReadyTask,
+    ReleaseStatus,
+    RowGroup,
+)
+from ddsched_nb.core.pools import CooldownStart, LimitChange, PoolStatistics
+from ddsched_nb.core.retries import Deferred
+from ddsched_nb.core.schedule import ScheduleTurn
+
+Clock = Callable[[], float]
+
+
+class _Reporter:
+    def __init__(self, bus: EventBus, clock: Clock) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._sequence = 0
+
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+
+class SchedulerReporter(_Reporter):
+    """The scheduler's stream."""
+
+    def job_started(
+        self, rows: int, row_groups: int, columns: tuple[str, ...], capacities: Mapping[str, int]
+    ) -> None:
+        if self._bus.listening:
+            started = ev.SchedulerJobStarted(
+                self._clock(), self._next(), rows, row_groups, columns, dict(capacities)
+            )
+            self._bus.publish(started)
+
+    def job_completed(self, state: str, finished: int, dropped: int) -> None:
+        if self._bus.listening:
+            self._bus.publish(
+                ev.SchedulerJobCompleted(self._clock(), self._next(), state, finished, dropped)
+            )
+
+    def lagged(self, seconds: float) -> None:
+        if self._bus.listening:
+            self._bus.publish(ev.SchedulerLoopLagged(self._clock(), self._next(), seconds))
+
+    def paused(self, paused: bool) -> None:
+        if self._bus.listening:
+            kind = ev.RunPaused if paused else ev.RunResumed
+            self._bus.publish(kind(self._clock(), self._next()))
+
+    def turn(self, turn: ScheduleTurn, open_groups: int, drained: bool) -> None:
+        """Everything that one turn of the schedule decided, in its order."""
+        if not self._bus.listening:
+            return
+        now, publish = self._clock(), self._bus.publish
+        for group in turn.opened:
+            publish(ev.RowGroupAdmitted(now, self._next(), group.index, group.size, open_groups))
+        for ready in turn.enqueued:
+            publish(ev.DependencyReady(now, self._next(), ready.task_id))
+            self._enqueued(now, ready)
+        for ready, round_ in turn.salvaged:
+            publish(ev.SalvageRedispatched(now, self._next(), ready.task_id, round_))
+            self._enqueued(now, ready)
+        for dispatch in turn.dispatched:
+            self._dispatched(now, dispatch)
+        for denied in turn.denied:
+            self._denied(now, denied)
+        if drained:
+            publish(ev.QueueDrained(now, self._next()))
+
+    def spawned(self, dispatch: Dispatch) -> None:
+        if self._bus.listening:
+            task, task_id = dispatch.ready.task, dispatch.ready.task_id
+            self._bus.publish(
+                ev.WorkerSpawned(
+                    self._clock(), self._next(), task_id, task.column, task.row_group, task.row
+                )
+            )
+
+    def spawn_failed(self, dispatch: Dispatch, error: BaseException) -> None:
+        if self._bus.listening:
+            name = type(error).__name__
+            task_id = dispatch.ready.task_id
+            self._bus.publish(ev.WorkerSpawnFailed(self._clock(), self._next(), task_id, name))
+
+    def completed(self, task_id: str, outcome: str) -> None:
+        if self._bus.listening:
+            self._bus.publish(ev.TaskCompleted(self._clock(), self._next(), task_id, outcome))
+
+    def released(self, task_id: str, lease: Lease, status: ReleaseStatus) -> None:
+        if not self._bus.listening:
+            return
+        now, lease_id = self._clock(), lease.lease_id
+        if status is ReleaseStatus.RELEASED:
+            self._bus.publish(ev.TaskLeaseReleased(now, self._next(), task_id, lease_id))
+        else:
+            self._bus.publish(ev.ReleaseDiagnostic(now, self._next(), lease_id, status))
+
+    def deferred(self, task_id: str, deferred: Deferred, reason: str) -> None:
+        if self._bus.listening:
+            until, round_ = deferred
+            self._bus.publish(
+                ev.RetryDeferred(self._clock(), self._next(), task_id, until, round_, reason)
+            )
+
+    def dropped(self, task_id: str, row: int | None, error: str) -> None:
+        if self._bus.listening:
+            self._bus.publish(
+                ev.NonRetryableDropped(self._clock(), self._next(), task_id, row, error)
+            )
+
+    def cancelled(self, task_id: str) -> None:
+        if self._bus.listening:
+            self._bus.publish(ev.Cancelled(self._clock(), self._next(), task_id))
+
+    def checkpointed(self, group: RowGroup, kept: int) -> None:
+        if self._bus.listening:
+            dropped = group.size - kept
+            self._bus.publish(
+                ev.RowGroupCheckpointed(self._clock(), self._next(), group.index, kept, dropped)
+            )
+
+    def _enqueued(self, now: float, ready: ReadyTask) -> None:
+        self._bus.publish(ev.ReadyEnqueued(now, self._next(), ready.task_id, ready.flow.key))
+
+    def _dispatched(self, now: float, dispatch: Dispatch) -> None:
+        task_id, lease = dispatch.ready.task_id, dispatch.lease
+        self._bus.publish(ev.Selected(now, self._next(), task_id, lease.flow))
+        self._bus.publish(
+            ev.TaskLeaseAcquired(now, self._next(), task_id, lease.lease_id, bool(lease.borrowed))
+        )
+
+    def _denied(self, now: float, denied: Denied) -> None:
+        ready, verdict = denied
+        self._bus.publish(
+            ev.AdmissionDenied(
+                now, self._next(), ready.task_id, ready.flow.key, verdict.reason, verdict.resource
+            )
+        )
+
+
+class RequestReporter(_Reporter):
+    """The stream of request admission."""
+
+    def registered(self, pool: PoolStatistics, aggregate_cap: int) -> None:
+        if self._bus.listening:
+            registered = ev.RequestResourceRegistered(
+                self._clock(),
+                self._next(),
+                pool.pool,
+                pool.cap,
+                aggregate_cap,
+                pool.limit,
+                pool.algorithm,
+            )
+            self._bus.publish(registered)
+
+    def wait_started(self, pool: PoolKey, waiter: int, task_id: str | None, waiters: int) -> None:
+        if self._bus.listening:
+            self._bus.publish(
+                ev.RequestWaitStarted(self._clock(), self._next(), pool, waiter, task_id, waiters)
+            )
+
+    def wait_timeout(self, pool: PoolKey, waiter: int) -> None:
+        if self._bus.listening:
+            self._bus.publish(ev.RequestWaitTimeout(self._clock(), self._next(), pool, waiter))
+
+    def wait_cancelled(self, pool: PoolKey, waiter: int) -> None:
+        if self._bus.listening:
+            self._bus.publish(ev.RequestWaitCancelled(self._clock(), self._next(), pool, waiter))
+
+    def acquired(self, permit: Permit) -> None:
+        if self._bus.listening:
+            acquired = ev.RequestLeaseAcquired(
+                self._clock(),
+                self._next(),
+                permit.pool,
+                permit.permit_id,
+                permit.waiter_id,
+                permit.in_flight,
+                permit.limit,
+            )
+            self._bus.publish(acquired)
+
+    def released(
+        self, permit: Permit, outcome: Outcome, status: ReleaseStatus, in_flight: int
+    ) -> None:
+        if not self._bus.listening:
+            return
+        now, pool, permit_id = self._clock(), permit.pool, permit.permit_id
+        if status is not ReleaseStatus.RELEASED:
+            self._bus.publish(
+                ev.RequestReleaseDiagnostic(now, self._next(), pool, permit_id, status)
+            )
+            return
+        if outcome.kind is OutcomeKind.RATE_LIMITED:
+            refused = ev.RequestRateLimited(
+                now, self._next(), pool, permit_id, outcome.retry_after, in_flight, permit.limit
+            )
+            self._bus.publish(refused)
+        self._bus.publish(
+            ev.RequestLeaseReleased(now, self._next(), pool, permit_id, outcome.kind, in_flight)
+        )
+
+    def changed(self, change: LimitChange | CooldownStart) -> None:
+        if not self._bus.listening:
+            return
+        now = self._clock()
+        if isinstance(change, CooldownStart):
+            self._bus.publish(
+                ev.RequestCooldownStarted(now, self._next(), change.pool, change.until)
+            )
+            return
+        lower = change.after < change.before
+        kind = ev.RequestLimitDecreased if lower else ev.RequestLimitIncreased
+        self._bus.publish(
+            kind(now, self._next(), change.pool, change.before, change.after, change.reason)
+        )
+
+    def sent(self, permit: Permit, task_id: str | None, attempt: int) -> None:
+        if self._bus.listening:
+            self._bus.publish(
+                ev.ModelRequestStarted(
+                    self._clock(), self._next(), permit.pool, permit.permit_id, task_id, attempt
+                )
+            )
+
+    def answered(
+        self, permit: Permit, task_id: str | None, outcome: Outcome, seconds: float
+    ) -> None:
+        if self._bus.listening:
+            completed = ev.ModelRequestCompleted(
+                self._clock(),
+                self._next(),
+                permit.pool,
+                permit.permit_id,
+                task_id,
+                outcome.kind,
+                seconds,
+                outcome.usage.total_tokens if outcome.usage else 0,
+            )
+            self._bus.publish(completed)

@@ -1,0 +1,58 @@
+"""How a run stands: frozen answers, for views and summaries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ddsched_nb.core.pools import PoolStatistics
+
+RunState = Literal["running", "paused", "cancelling", "finished", "failed", "cancelled", "stalled"]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnProgress:
+    """How far a column is, counted in rows.
+
+    Attributes:
+        name: The column.
+        model: Alias of the model it calls, if it is a model column.
+        done: Rows that have its value.
+        total: Rows of the run.
+        running: Tasks of it that run now.
+    """
+
+    name: str
+    model: str | None
+    done: int
+    total: int
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupProgress:
+    """How far an open row group is, counted in tasks."""
+
+    index: int
+    rows: int
+    cells_done: int
+    cells: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatistics:
+    """How a run stands. Asking changes nothing. Instants and durations are seconds."""
+
+    state: RunState
+    rows: int
+    rows_finished: int
+    rows_dropped: int
+    row_groups: int
+    row_groups_finished: int
+    open_groups: tuple[GroupProgress, ...]
+    columns: tuple[ColumnProgress, ...]
+    pools: tuple[PoolStatistics, ...]
+    deferred: int
+    elapsed_s: float
+    now: float
+    last_error: str | None
