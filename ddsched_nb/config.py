@@ -1,0 +1,132 @@
+"""How a run goes: settings with their defaults, units and ranges. Unknown keys are refused."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ddsched_nb.errors import ConfigError
+
+# Data Designer's ThrottleConfig, which its pull request 661 replaced, and what holds its place.
+THROTTLE_FIELDS = {
+    "reduce_factor": "multiplicative_decrease_factor",
+    "additive_increase": "additive_increase_step",
+    "success_window": "successes_until_increase",
+    "cooldown_seconds": "cooldown_s",
+    "rampup_seconds": "startup_ramp_s",
+    "ceiling_overshoot": "nothing: the limit never exceeds the model's max_parallel_requests",
+}
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise ConfigError(_explain(type(self), error)) from None
+
+
+class RequestAdmissionConfig(_Settings):
+    """How the limit of a model moves. Durations in seconds.
+
+    Attributes:
+        limit: `aimd` moves it by refusals and successes; `fixed` keeps it at the cap.
+        multiplicative_decrease_factor: What a burst of refusals multiplies the limit by.
+        additive_increase_step: What growth adds.
+        successes_until_increase: Successes that make it grow.
+        cooldown_s: Pause after a refusal that names no time itself.
+        startup_ramp_s: Time in which the limit rises from 1 to the cap; 0 starts at the cap.
+    """
+
+    limit: Literal["aimd", "fixed"] = "aimd"
+    multiplicative_decrease_factor: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    additive_increase_step: Annotated[int, Field(ge=1)] = 1
+    successes_until_increase: Annotated[int, Field(ge=1)] = 25
+    cooldown_s: Seconds = 2.0
+    startup_ramp_s: Seconds = 0.0
+
+
+class RetryConfig(_Settings):
+    """What happens to calls that fail. Refusals (429) use up none of these budgets.
+
+    Attributes:
+        max_attempts: Attempts of one call that may fail at the provider, the first included.
+        initial_backoff_s: Delay after the first failure; doubles with each further one.
+        max_backoff_s: The delay never exceeds it.
+        max_deferrals: How often a cell whose call cannot go on is put aside and run again.
+        deferral_delay_s: How long it is put aside; doubles with each time.
+    """
+
+    max_attempts: Annotated[int, Field(ge=1)] = 3
+    initial_backoff_s: Seconds = 0.5
+    max_backoff_s: Seconds = 30.0
+    max_deferrals: Annotated[int, Field(ge=0)] = 2
+    deferral_delay_s: Seconds = 2.0
+
+
+class RunConfig(_Settings):
+    """How a run goes.
+
+    Attributes:
+        buffer_size: Rows in a row group, which are finished and handed over together.
+        max_concurrent_row_groups: Row groups open at once.
+        task_capacity: Tasks running at once; derived from the models' caps if None.
+        record: True keeps the events (all of them up to 50,000 tasks, else the last 100,000),
+            False keeps none, a path keeps all and saves them there at the end.
+        on_bug: What an unexpected exception in a generator does: fail the run, or drop the row.
+        request_admission: How the models' limits move.
+        retry: What happens to calls that fail.
+        stall_timeout_s: A model that refuses everything for so long, in seconds, ends the run.
+        progress: Whether to print a progress line; on a terminal only if None.
+    """
+
+    buffer_size: Annotated[int, Field(ge=1)] = 256
+    max_concurrent_row_groups: Annotated[int, Field(ge=1)] = 4
+    task_capacity: Annotated[int, Field(ge=1)] | None = None
+    record: bool | Path = True
+    on_bug: Literal["raise", "drop"] = "raise"
+    request_admission: RequestAdmissionConfig = RequestAdmissionConfig()
+    retry: RetryConfig = RetryConfig()
+    stall_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    progress: bool | None = None
+
+
+def throttle_message() -> str:
+    """What to say to users of the setting that the reference had before."""
+    lines = [f"  {old} -> {new}" for old, new in THROTTLE_FIELDS.items()]
+    return "\n".join(
+        [
+            "throttle and ThrottleConfig are gone; use "
+            "RunConfig(request_admission=RequestAdmissionConfig(...)):",
+            *lines,
+        ]
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ThrottleConfig":
+        raise ConfigError(throttle_message())
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _explain(settings: type[BaseModel], error: ValidationError) -> str:
+    lines = [_explain_one(settings, dict(found)) for found in error.errors(include_url=False)]
+    return f"{settings.__name__}: " + "; ".join(lines)
+
+
+def _explain_one(settings: type[BaseModel], found: dict[str, Any]) -> str:
+    field = ".".join(str(part) for part in found["loc"])
+    if found["type"] != "extra_forbidden":
+        return f"{field} is {found['input']!r}: {found['msg']}"
+    if field == "throttle":
+        return throttle_message()
+    close = difflib.get_close_matches(field, settings.model_fields, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"fields: {', '.join(settings.model_fields)}"
+    return f"unknown field {field!r}; {hint}"

@@ -1,0 +1,147 @@
+"""Builds the engine of one run from what the user declared. Wiring only: no decisions, no loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ddsched_nb.aio.buffer import RowGroupBuffer
+from ddsched_nb.aio.bus import EventBus
+from ddsched_nb.aio.context import ModelBinding
+from ddsched_nb.aio.executor import ModelExecutor
+from ddsched_nb.aio.limiter import RequestLimiter
+from ddsched_nb.aio.progress import Progress
+from ddsched_nb.aio.reporters import RequestReporter, SchedulerReporter
+from ddsched_nb.aio.results import ResultTable
+from ddsched_nb.aio.scheduler import Scheduler
+from ddsched_nb.aio.worker import Work, Worker
+from ddsched_nb.clients.base import ModelClient
+from ddsched_nb.config import RequestAdmissionConfig, RunConfig
+from ddsched_nb.core.dispatch import Dispatcher
+from ddsched_nb.core.frontier import Frontier
+from ddsched_nb.core.limits import AIMDLimit, FixedLimit, Limit
+from ddsched_nb.core.model import ModelKey, PoolKey
+from ddsched_nb.core.resolver import Resolver, Routing, derive_capacities
+from ddsched_nb.core.retries import Deferrals, RetryPlan
+from ddsched_nb.core.row_groups import RowGroupGovernor, RowGroupPlan
+from ddsched_nb.core.schedule import Schedule
+from ddsched_nb.core.task_admission import TaskAdmission
+from ddsched_nb.pipeline import Pipeline
+from ddsched_nb.table import InputTable
+
+Clock = Callable[[], float]
+
+
+class Engine(NamedTuple):
+    """The parts of one run, wired."""
+
+    schedule: Schedule
+    scheduler: Scheduler
+    limiter: RequestLimiter
+    progress: Progress
+    results: ResultTable
+    reporter: SchedulerReporter
+    clients: tuple[ModelClient, ...]
+
+
+def build(
+    pipeline: Pipeline, table: InputTable, config: RunConfig, bus: EventBus, clock: Clock
+) -> Engine:
+    """Wires the engine of a run.
+
+    Args:
+        pipeline: What to compute.
+        table: The input table; with no columns it only says how many rows.
+        config: How to run.
+        bus: Where events go.
+        clock: The running loop's `time`.
+
+    Raises:
+        GraphError: The columns and the input table do not fit together.
+    """
+    graph = pipeline.graph(table.names)
+    keys = {model.alias: ModelKey(model.provider, model.model_id) for model in pipeline.models}
+    capacities = pipeline.model_capacities
+    clients = {provider.name: provider.client() for provider in pipeline.providers}
+    requests = RequestReporter(bus, clock)
+    limiter = RequestLimiter(reporter=requests)
+    for key, capacity in capacities.items():
+        limit = make_limit(config.request_admission, capacity.cap, clock())
+        limiter.register(PoolKey(key.provider, key.model), limit, cap=capacity.cap)
+
+    plan = RowGroupPlan(table.rows, config.buffer_size)
+    schedule = Schedule(
+        Frontier(graph),
+        Resolver(graph, {c.name: _routing(c, pipeline, keys) for c in pipeline.columns}),
+        Dispatcher(
+            TaskAdmission(
+                derive_capacities(
+                    {key: c.cap for key, c in capacities.items()}, config.task_capacity
+                )
+            )
+        ),
+        RowGroupGovernor(plan, config.max_concurrent_row_groups),
+        Deferrals(config.retry.max_deferrals, config.retry.deferral_delay_s),
+    )
+    outputs = [name for column in pipeline.columns for name in column.spec.outputs]
+    buffer = RowGroupBuffer(table.names, outputs, table.read)
+    progress = Progress({column.name: table.rows for column in pipeline.columns})
+    results = ResultTable([*table.names, *outputs])
+    executor = ModelExecutor(limiter, _retry_plan(config), requests)
+    reporter = SchedulerReporter(bus, clock)
+    bindings = {
+        model.alias: ModelBinding(
+            clients[model.provider],
+            model.model_id,
+            PoolKey(*keys[model.alias]),
+            model.system,
+            model.params,
+        )
+        for model in pipeline.models
+    }
+    works = {
+        column.name: Work(column.spec, column.run, {a: bindings[a] for a in column.models})
+        for column in pipeline.columns
+    }
+    scheduler = Scheduler(
+        schedule,
+        Worker(works, buffer, executor),
+        buffer,
+        results,
+        progress,
+        reporter,
+        drop_bugs=config.on_bug == "drop",
+    )
+    return Engine(
+        schedule, scheduler, limiter, progress, results, reporter, tuple(clients.values())
+    )
+
+
+def make_limit(config: RequestAdmissionConfig, cap: int, now: float) -> Limit:
+    """The limit that a configuration asks for."""
+    if config.limit == "fixed":
+        return FixedLimit(cap, pause_s=config.cooldown_s)
+    return AIMDLimit(
+        cap,
+        started_at=now,
+        multiplicative_decrease_factor=config.multiplicative_decrease_factor,
+        additive_increase_step=config.additive_increase_step,
+        successes_until_increase=config.successes_until_increase,
+        cooldown_s=config.cooldown_s,
+        startup_ramp_s=config.startup_ramp_s,
+    )
+
+
+def _retry_plan(config: RunConfig) -> RetryPlan:
+    return RetryPlan(
+        config.retry.max_attempts,
+        config.retry.initial_backoff_s,
+        config.retry.max_backoff_s,
+        config.stall_timeout_s,
+    )
+
+
+def _routing(column: Any, pipeline: Pipeline, keys: dict[str, ModelKey]) -> Routing:
+    models = tuple(keys[alias] for alias in column.models)
+    pool = PoolKey(*models[0]) if len(models) == 1 else None
+    return Routing(pipeline.metadata(column), models, pool)

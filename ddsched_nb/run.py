@@ -1,0 +1,339 @@
+"""Starts a run and stands for it: wait, watch, pause, cancel, read the results.
+
+A run lives on the event loop that runs where it was started (a notebook's kernel, an async
+program); in a plain script it gets a loop of its own in a daemon thread. Every control only posts
+to that loop, so it may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ddsched_nb.aio.bus import EventBus
+from ddsched_nb.aio.progress import RowError
+from ddsched_nb.aio.statistics import ColumnProgress, GroupProgress, RunState, RunStatistics
+from ddsched_nb.config import RunConfig
+from ddsched_nb.engine import Engine, build
+from ddsched_nb.errors import ConfigError, RunCancelled, RunError, RunStalled
+from ddsched_nb.pipeline import Pipeline
+from ddsched_nb.record import FULL_RECORD_TASKS, TRUNCATED_EVENTS, RunRecord
+from ddsched_nb.summary import RunSummary, summarize
+from ddsched_nb.table import InputTable, read_table, to_pandas
+from ddsched_nb.waiting import background_loop, wait_here
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PROGRESS_EVERY_S = 0.5
+
+
+def start(
+    pipeline: Pipeline,
+    *,
+    rows: int | None = None,
+    table: Any = None,
+    config: RunConfig | None = None,
+) -> Run:
+    """Starts a run and returns at once.
+
+    Args:
+        pipeline: What to compute.
+        rows: How many rows to make, where there is no input table.
+        table: The input table: a pandas DataFrame, a pyarrow Table, or a mapping of columns.
+        config: How to run; the defaults if None.
+
+    Returns:
+        The run: `await` it, or `wait()` for it; a notebook shows it live.
+
+    Raises:
+        ConfigError: Neither `rows` nor `table` was given, or both; or they do not fit the pipeline.
+    """
+    if (rows is None) == (table is None):
+        raise ConfigError("give either rows=NUMBER or table=DATAFRAME to start(), and not both")
+    if rows is not None and not _is_count(rows):
+        raise ConfigError(f"rows is {rows!r}; give a whole number, 0 or more")
+    source = read_table(table) if table is not None else InputTable.empty(rows or 0)
+    run = Run(pipeline, source, config or RunConfig())
+    run._launch()
+    return run
+
+
+class Run:
+    """One run of a pipeline over a table. Made by `start`."""
+
+    def __init__(self, pipeline: Pipeline, table: InputTable, config: RunConfig) -> None:
+        pipeline.graph(table.names)
+        self.pipeline = pipeline
+        self.config = config
+        self._table = table
+        self._bus = EventBus()
+        self.record = self._make_record()
+        self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._engine: Engine | None = None
+        self._state: RunState = "running"
+        self._started_at = 0.0
+        self._ended_at: float | None = None
+        self._error: BaseException | None = None
+
+    def __repr__(self) -> str:
+        finished, dropped = self._counts()
+        return (
+            f"<Run {self._state}: {finished} of {self._table.rows} rows finished, "
+            f"{dropped} dropped>"
+        )
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        from ddsched_nb.views.live import mimebundle
+
+        return mimebundle(self)
+
+    def __await__(self) -> Generator[Any, None, Run]:
+        return self._await().__await__()
+
+    @property
+    def state(self) -> RunState:
+        """Where the run stands: `running`, `paused`, `finished`, `failed`, ..."""
+        return self._state
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has ended, however it did."""
+        return self._ended.done()
+
+    @property
+    def errors(self) -> list[RowError]:
+        """Why rows were dropped or the run failed, in order."""
+        return list(self._engine.progress.errors) if self._engine else []
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Waits for the end, in a script or in a notebook cell.
+
+        Args:
+            timeout: Seconds to wait at the most; without end if None.
+
+        Returns:
+            The run itself.
+
+        Raises:
+            TimeoutError: It has not ended within `timeout`; it goes on.
+            GeneratorBug: A generator raised something unexpected.
+            RunStalled: The endpoint refused for too long.
+            RunCancelled: The run was cancelled.
+        """
+        try:
+            wait_here(self._ended, self._loop, timeout)
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
+        return self._outcome()
+
+    def pause(self) -> None:
+        """Nothing new starts; what is in flight ends."""
+        self._post(lambda: self._pause(True))
+
+    def resume(self) -> None:
+        """Goes on after `pause`."""
+        self._post(lambda: self._pause(False))
+
+    def cancel(self) -> None:
+        """Ends the run; finished rows are kept."""
+        self._post(self._cancel)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The finished rows so far as a DataFrame, indexed by row number."""
+        if self._engine is None:
+            return to_pandas({}, [])
+        results = self._engine.results
+        return to_pandas(results.columns(), results.rows)
+
+    def summary(self) -> RunSummary:
+        """What the run did, in figures."""
+        return summarize(self)
+
+    def statistics(self) -> RunStatistics:
+        """How the run stands. Asking changes nothing; safe from any thread."""
+        engine = self._engine
+        if engine is None or self._loop is None:
+            return _not_started(self._state, self._table.rows)
+        now = self._loop.time() if self._ended_at is None else self._ended_at
+        progress, errors = engine.progress, engine.progress.errors
+        return RunStatistics(
+            state=self._state,
+            rows=self._table.rows,
+            rows_finished=progress.rows_finished,
+            rows_dropped=progress.rows_dropped,
+            row_groups=engine.schedule.governor.total,
+            row_groups_finished=progress.groups_finished,
+            open_groups=self._open_groups(engine),
+            columns=self._columns(engine),
+            pools=tuple(engine.limiter.statistics(pool) for pool in engine.limiter.pools),
+            deferred=len(engine.schedule.deferrals),
+            elapsed_s=now - self._started_at,
+            now=now,
+            last_error=self._last_error(errors),
+        )
+
+    def _make_record(self) -> RunRecord:
+        setting = self.config.record
+        tasks = self._table.rows * len(self.pipeline.columns)
+        keep = TRUNCATED_EVENTS if setting is True and tasks > FULL_RECORD_TASKS else None
+        record = RunRecord(keep=keep)
+        if setting is not False:
+            self._bus.subscribe(record)
+        return record
+
+    def _launch(self) -> None:
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._loop = background_loop()
+            launched = asyncio.run_coroutine_threadsafe(self._begin(), self._loop)
+            launched.result()
+        else:
+            self._task = self._loop.create_task(self._run())
+
+    async def _begin(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._started_at = loop.time()
+        progress = asyncio.create_task(self._show_progress()) if self._on_terminal() else None
+        try:
+            self._engine = build(self.pipeline, self._table, self.config, self._bus, loop.time)
+            self._announce(self._engine)
+            await self._engine.scheduler.run()
+            self._state = "finished"
+        except asyncio.CancelledError:
+            self._state, self._error = "cancelled", RunCancelled("the run's task was cancelled")
+        except RunError as error:
+            self._state, self._error = _state_of(error), error
+        except Exception as error:
+            self._state, self._error = "failed", error
+        finally:
+            self._ended_at = loop.time()
+            await self._clean_up(progress)
+            self._ended.set_result(None)
+
+    def _announce(self, engine: Engine) -> None:
+        capacities = engine.schedule.dispatcher.admission.statistics().capacities
+        names = tuple(column.name for column in self.pipeline.columns)
+        engine.reporter.job_started(
+            self._table.rows,
+            engine.schedule.governor.total,
+            names,
+            {str(resource): n for resource, n in capacities.items()},
+        )
+
+    async def _clean_up(self, progress: asyncio.Task[None] | None) -> None:
+        if progress is not None:
+            progress.cancel()
+            await asyncio.gather(progress, return_exceptions=True)
+            self._print_progress(last=True)
+        if self._engine is not None:
+            finished, dropped = self._counts()
+            self._engine.reporter.job_completed(self._state, finished, dropped)
+            for client in self._engine.clients:
+                await client.close()
+        if isinstance(self.config.record, Path):
+            self.record.save(self.config.record)
+
+    async def _await(self) -> Run:
+        await asyncio.shield(asyncio.wrap_future(self._ended))
+        return self._outcome()
+
+    def _outcome(self) -> Run:
+        if self._error is not None:
+            raise self._error
+        return self
+
+    def _post(self, command: Callable[[], None]) -> None:
+        if self._loop is not None and not self.done:
+            self._loop.call_soon_threadsafe(command)
+
+    def _pause(self, paused: bool) -> None:
+        wanted: RunState = "paused" if paused else "running"
+        if self._engine is None or self._state not in ("running", "paused"):
+            return
+        if self._state != wanted:
+            self._state = wanted
+            self._engine.limiter.pause(paused)
+            self._engine.scheduler.pause(paused)
+
+    def _cancel(self) -> None:
+        if self._engine is None or self._state not in ("running", "paused"):
+            return
+        self._state = "cancelling"
+        self._engine.limiter.pause(False)
+        self._engine.scheduler.cancel()
+
+    def _counts(self) -> tuple[int, int]:
+        progress = self._engine.progress if self._engine else None
+        return (progress.rows_finished, progress.rows_dropped) if progress else (0, 0)
+
+    def _columns(self, engine: Engine) -> tuple[ColumnProgress, ...]:
+        progress = engine.progress
+        return tuple(
+            ColumnProgress(
+                column.name,
+                column.models[0] if len(column.models) == 1 else None,
+                progress.done[column.name],
+                progress.cells[column.name],
+                progress.running[column.name],
+            )
+            for column in self.pipeline.columns
+        )
+
+    def _open_groups(self, engine: Engine) -> tuple[GroupProgress, ...]:
+        frontier = engine.schedule.frontier
+        groups = []
+        for group in frontier.open_groups:
+            cells, pending = frontier.size(group.index), frontier.pending(group.index)
+            groups.append(GroupProgress(group.index, group.size, cells - pending, cells))
+        return tuple(groups)
+
+    def _last_error(self, errors: list[RowError]) -> str | None:
+        if self._error is not None:
+            return f"{type(self._error).__name__}: {self._error}"
+        if not errors:
+            return None
+        last = errors[-1]
+        where = "" if last.row is None else f", row {last.row}"
+        return f"column {last.column}{where}: {last.reason}"
+
+    def _on_terminal(self) -> bool:
+        wanted = self.config.progress
+        in_notebook = "ipykernel" in sys.modules
+        return sys.stderr.isatty() and not in_notebook if wanted is None else wanted
+
+    async def _show_progress(self) -> None:
+        while True:
+            self._print_progress(last=False)
+            await asyncio.sleep(_PROGRESS_EVERY_S)
+
+    def _print_progress(self, *, last: bool) -> None:
+        from ddsched_nb.views.text import progress_line
+
+        line = progress_line(self.statistics())
+        print(f"\r{line:<100}", end="\n" if last else "", file=sys.stderr, flush=True)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _state_of(error: RunError) -> RunState:
+    if isinstance(error, RunStalled):
+        return "stalled"
+    return "cancelled" if isinstance(error, RunCancelled) else "failed"
+
+
+def _not_started(state: RunState, rows: int) -> RunStatistics:
+    return RunStatistics(state, rows, 0, 0, 0, 0, (), (), (), 0, 0.0, 0.0, None)
