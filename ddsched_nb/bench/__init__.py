@@ -1,0 +1,1 @@
+"""Benchmarks: what the figures in README come from. `python -m ddsched_nb.bench --help`."""
