@@ -1,0 +1,249 @@
+"""The command line: `ddsched-nb serve` and `ddsched-nb lab`.
+
+Decides how arguments become calls, and how errors become one line and an exit status. Each command
+is a `Command` named in `COMMANDS`; heavy modules are imported by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import importlib.util
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from ddsched_nb.errors import ConfigError, DdschedError
+
+if TYPE_CHECKING:
+    from ddsched_nb.clients.embedded import EmbeddedEndpoint
+    from ddsched_nb.clients.profile import EndpointProfile
+
+__all__ = ["main"]
+
+START_NOTEBOOK = Path("notebooks") / "00_start_here.ipynb"
+
+_SERVE_EXAMPLES = """\
+examples:
+  ddsched-nb serve
+  ddsched-nb serve --port 8000 \\
+      --model writer --capacity 32 --latency 0.3 --sigma 0.6 \\
+      --model judge --capacity 8 --step 4:2 --step 14:8 --retry-after 0.5
+  ddsched-nb serve --profiles endpoint.json
+
+endpoint.json holds a list of profiles:
+  [{"model": "writer", "capacity": 32, "latency": {"mean_s": 0.3, "sigma": 0.6}}]
+"""
+
+_LAB_EXAMPLES = """\
+examples:
+  ddsched-nb lab
+  ddsched-nb lab -- --port 8889 --no-browser
+"""
+
+
+class Command(NamedTuple):
+    """One command: its name, one line about it, how its arguments look and what it does."""
+
+    name: str
+    summary: str
+    examples: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: The arguments; those of the process if None.
+
+    Returns:
+        The exit status: 0 for success, 2 for what the user can mend.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except DdschedError as error:
+        print(f"ddsched-nb: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ddsched-nb", description="A lab for scheduling large sets of model calls."
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        added = commands.add_parser(
+            command.name,
+            help=command.summary,
+            description=command.summary,
+            epilog=command.examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(added)
+        added.set_defaults(run=command.run)
+    return parser
+
+
+class _OfModel(argparse.Action):
+    """Collects what follows a `--model` into that model's profile."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        models = list(namespace.models or [])
+        if self.dest == "model":
+            models.append({"model": values})
+        elif not models:
+            parser.error(f"{option_string} belongs after the --model that it describes")
+        elif self.dest == "steps":
+            models[-1] = {**models[-1], "steps": (*models[-1].get("steps", ()), values)}
+        else:
+            models[-1] = {**models[-1], self.dest: values}
+        namespace.models = models
+
+
+def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(models=None)
+    described = parser.add_argument_group("models", "options after a --model describe that model")
+    for flag, field, kind, metavar, text in (
+        ("--model", "model", str, "NAME", "serve a model of this name; may be repeated"),
+        ("--capacity", "capacity", int, "N", "requests at once; one more gets 429 (32)"),
+        ("--latency", "mean_s", float, "S", "mean seconds to an answer (0.3)"),
+        ("--sigma", "sigma", float, "X", "spread of the lognormal latency; 0 is constant (0)"),
+        ("--step", "steps", _step, "S:N", "from second S on, the capacity is N; may be repeated"),
+        ("--retry-after", "retry_after_s", float, "S", "seconds a refusal asks to wait (1)"),
+        ("--seed", "seed", int, "N", "another seed, other latencies and answers (0)"),
+    ):
+        described.add_argument(
+            flag,
+            dest=field,
+            type=kind,
+            metavar=metavar,
+            help=text,
+            action=_OfModel,
+            default=argparse.SUPPRESS,
+        )
+    parser.add_argument("--profiles", metavar="FILE", help="read the models from a JSON file")
+    parser.add_argument("--host", default="127.0.0.1", help="a loopback address (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8000, help="0 takes any free port (8000)")
+
+
+def _step(text: str) -> tuple[float, int]:
+    at, _, capacity = text.partition(":")
+    try:
+        return float(at), int(capacity)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not SECONDS:CAPACITY, such as 4:8") from None
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from ddsched_nb.clients.embedded import EmbeddedEndpoint
+
+    endpoint = EmbeddedEndpoint(_profiles(arguments), host=arguments.host, port=arguments.port)
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+        asyncio.run(_serve_until_stopped(endpoint))
+    return 0
+
+
+async def _serve_until_stopped(endpoint: EmbeddedEndpoint) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await endpoint.serve_forever(ready=lambda: _announce(endpoint))
+
+
+def _announce(endpoint: EmbeddedEndpoint) -> None:
+    print(f"serving {endpoint.base_url}", flush=True)
+    for profile in endpoint.profiles:
+        print(f"  {profile.model}: capacity {profile.capacity}", flush=True)
+    root = endpoint.base_url.removesuffix("/v1")
+    print(f"counts at {root}/stats; Ctrl-C stops", flush=True)
+
+
+def _profiles(arguments: argparse.Namespace) -> Sequence[EndpointProfile]:
+    from ddsched_nb.clients.profile import DEFAULT_PROFILES, load_profiles
+
+    if arguments.profiles and arguments.models:
+        raise ConfigError("give either --profiles or --model, not both")
+    if arguments.profiles:
+        return load_profiles(arguments.profiles)
+    if not arguments.models:
+        return DEFAULT_PROFILES
+    return [_profile(fields) for fields in arguments.models]
+
+
+def _profile(fields: dict[str, Any]) -> EndpointProfile:
+    from ddsched_nb.clients.profile import EndpointProfile, Latency
+
+    fields = {"mean_s": 0.3, "sigma": 0.0, **fields}
+    latency = Latency(mean_s=fields.pop("mean_s"), sigma=fields.pop("sigma"))
+    return EndpointProfile(latency=latency, **fields)
+
+
+def _add_lab_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "jupyter", nargs="*", metavar="-- ...", help="further arguments for JupyterLab"
+    )
+
+
+def _lab(arguments: argparse.Namespace) -> int:
+    root = _checkout()
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise ConfigError("JupyterLab is not installed here; run: pip install 'ddsched-nb[lab]'")
+    _become(
+        "jupyterlab",
+        f"--ServerApp.root_dir={root}",
+        # Not as the file to open: then the address printed under --no-browser would lack it.
+        f"--LabApp.default_url=/lab/tree/{START_NOTEBOOK.as_posix()}",
+        *arguments.jupyter,
+    )
+
+
+def _become(module: str, *arguments: str) -> NoReturn:
+    sys.stdout.flush()
+    # In place of this process, so that Ctrl-C and signals reach JupyterLab alone.
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+
+
+def _checkout() -> Path:
+    for root in (Path.cwd(), Path(__file__).resolve().parent.parent):
+        if (root / START_NOTEBOOK).is_file():
+            return root.resolve()
+    raise ConfigError(
+        f"{START_NOTEBOOK} is not here; the notebooks are in the checkout of the project, not in "
+        "the installed package: change into the checkout and run it again"
+    )
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "lab",
+        "Open JupyterLab on the start notebook.",
+        _LAB_EXAMPLES,
+        _add_lab_arguments,
+        _lab,
+    ),
+    Command(
+        "serve",
+        "Serve an OpenAI-compatible endpoint on loopback, for people without a key.",
+        _SERVE_EXAMPLES,
+        _add_serve_arguments,
+        _serve,
+    ),
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
