@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import altair as alt
+import pytest
+
+from ddsched_nb.core import events as ev
+from ddsched_nb.core.model import OutcomeKind, PoolKey
+from ddsched_nb.errors import ConfigError
+from ddsched_nb.views import renderer
+from ddsched_nb.views.charts import CHARTS, Source, limit_over_time, row_progress
+from ddsched_nb.views.specs import describe
+
+
+@dataclass
+class Record:
+    events: list[ev.Event]
+
+
+@pytest.fixture(autouse=True)
+def _default_renderer() -> Iterator[None]:
+    before = alt.renderers.active
+    alt.renderers.enable("default")
+    yield
+    alt.renderers.enable(before)
+
+
+def points(chart: alt.LayerChart) -> int:
+    return sum(len(rows) for rows in chart.to_dict()["datasets"].values())
+
+
+def values(chart: alt.LayerChart, field: str) -> list[tuple[float, float, str]]:
+    datasets = chart.to_dict()["datasets"].values()
+    return [
+        (row["at"], row[field], row["pool"]) for rows in datasets for row in rows if field in row
+    ]
+
+
+def long_record(requests: int) -> list[ev.Event]:
+    dice, found = random.Random(1), []
+    for i in range(requests):
+        pool, at = PoolKey("local", f"m{i % 3}"), i / 100
+        limit = dice.randrange(4, 64)
+        found.append(ev.RequestLeaseAcquired(at, i, pool, i, i, dice.randrange(1, limit), limit))
+        found.append(ev.RequestLeaseReleased(at, i, pool, i, OutcomeKind.RATE_LIMITED, 0))
+        found.append(ev.RequestRateLimited(at, i, pool, i, None, 0, limit))
+        found.append(ev.RowGroupCheckpointed(at, i, i, 1, 0))
+    return found
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_every_chart_takes_a_record_or_events_and_is_the_same_twice(
+    chart: object, events: list[ev.Event]
+) -> None:
+    assert callable(chart)
+    first, second = chart(Record(events)), chart(events)
+    assert first.to_dict() == second.to_dict()
+    assert renderer.render(first.to_dict()) == renderer.render(second.to_dict())
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_every_chart_has_words_and_a_clear_background(
+    chart: object, events: list[ev.Event]
+) -> None:
+    assert callable(chart)
+    assert chart.__doc__
+    drawn = chart(events).to_dict()
+    assert drawn["background"] == "transparent"
+    assert drawn["title"]["text"]
+    assert "seconds from the start" in describe(drawn)
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_every_chart_of_a_big_record_stays_small(chart: object) -> None:
+    assert callable(chart)
+    drawn = chart(long_record(30_000))
+    assert points(drawn) < 2000
+    assert len(json.dumps(drawn.to_dict())) < 200_000
+
+
+@pytest.mark.parametrize("chart", CHARTS)
+def test_every_chart_is_drawn_alike_by_vega_lite_5(chart: object, events: list[ev.Event]) -> None:
+    assert callable(chart)
+    bundle, _ = renderer.render(chart(events).to_dict())
+    assert list(bundle) == [renderer.VEGALITE_V5, renderer.SVG, "text/plain"]
+
+
+def test_limits_are_exact_where_they_change(events: list[ev.Event]) -> None:
+    chart = limit_over_time(events)
+    limits = values(chart, "limit")
+    assert (2.0, 24, "local/writer-small") in limits
+    assert (3.0, 5, "local/judge-large") in limits
+    assert describe(chart.to_dict()).splitlines() == [
+        "Chart: Limit over time",
+        "x: seconds from the start, 0 to 8",
+        "y: requests, 0 to 32",
+        "series: local/judge-large, local/writer-small",
+        "marks: area (9 points), line (6 points), point (2 points)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [PoolKey("local", "judge-large"), "local/judge-large/chat", "local/judge-large", "judge-large"],
+)
+def test_one_pool_can_be_chosen(events: list[ev.Event], pool: PoolKey | str) -> None:
+    chart = limit_over_time(events, pool)
+    assert {name for _, _, name in values(chart, "limit")} == {"local/judge-large"}
+
+
+def test_an_unknown_pool_is_answered_with_the_known_ones(events: list[ev.Event]) -> None:
+    with pytest.raises(ConfigError, match=r"'gpt'.*local/judge-large/chat, local/writer-small"):
+        limit_over_time(events, "gpt")
+
+
+@pytest.mark.parametrize("source", [[], Record([]), [ev.RunPaused(1.0, 1)]])
+def test_a_record_without_requests_is_answered(source: Source) -> None:
+    with pytest.raises(ConfigError, match="no requests"):
+        limit_over_time(source)
+
+
+def test_rows_without_drops_have_one_series() -> None:
+    chart = row_progress([ev.RowGroupCheckpointed(float(i), i, i, 10, 0) for i in range(3)])
+    assert "series: finished\n" in describe(chart.to_dict())
+
+
+def test_the_first_chart_makes_charts_work_offline(events: list[ev.Event]) -> None:
+    assert alt.renderers.active == "default"
+    chart = limit_over_time(events)
+    assert alt.renderers.active == renderer.NAME
+    shown = chart._repr_mimebundle_()
+    assert shown is not None
+    assert renderer.SVG in shown[0]
+
+
+def test_a_renderer_somebody_chose_is_left_alone(events: list[ev.Event]) -> None:
+    alt.renderers.enable("mimetype")
+    limit_over_time(events)
+    assert alt.renderers.active == "mimetype"
+
+
+def test_importing_changes_nothing_and_imports_no_altair() -> None:
+    program = (
+        "import sys, ddsched_nb, ddsched_nb.views.text, ddsched_nb.views.live\n"
+        "assert not {'altair', 'ipywidgets'} & set(sys.modules)\n"
+        "import altair, ddsched_nb.views.charts\n"
+        "assert altair.renderers.active == 'default'\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
