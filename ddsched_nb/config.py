@@ -77,7 +77,7 @@ class RunConfig(_Settings):
     Attributes:
         buffer_size: Rows in a row group, which are finished and handed over together.
         max_concurrent_row_groups: Row groups open at once.
-        task_capacity: Tasks running at once; derived from the models' caps if None.
+        max_in_flight_tasks: Tasks running at once; derived from the models' caps if None.
         record: True keeps the events (all of them up to 50,000 tasks, else the last 100,000),
             False keeps none, a path keeps all and saves them there at the end.
         on_bug: What an unexpected exception in a generator does: fail the run, or drop the row.
@@ -89,7 +89,7 @@ class RunConfig(_Settings):
 
     buffer_size: Annotated[int, Field(ge=1)] = 256
     max_concurrent_row_groups: Annotated[int, Field(ge=1)] = 4
-    task_capacity: Annotated[int, Field(ge=1)] | None = None
+    max_in_flight_tasks: Annotated[int, Field(ge=1)] | None = None
     record: bool | Path = True
     on_bug: Literal["raise", "drop"] = "raise"
     request_admission: RequestAdmissionConfig = RequestAdmissionConfig()

@@ -76,7 +76,7 @@ def build(
         Dispatcher(
             TaskAdmission(
                 derive_capacities(
-                    {key: c.cap for key, c in capacities.items()}, config.task_capacity
+                    {key: c.cap for key, c in capacities.items()}, config.max_in_flight_tasks
                 )
             )
         ),
@@ -85,7 +85,7 @@ def build(
     )
     outputs = [name for column in pipeline.columns for name in column.spec.outputs]
     buffer = RowGroupBuffer(table.names, outputs, table.read)
-    progress = Progress({column.name: table.rows for column in pipeline.columns})
+    progress = Progress()
     results = ResultTable([*table.names, *outputs])
     executor = ModelExecutor(limiter, _retry_plan(config), requests)
     reporter = SchedulerReporter(bus, clock)

@@ -1,4 +1,4 @@
-"""What a user declares: providers, models, columns, and the pipeline they make.
+"""What a user declares: columns, and the pipeline they make with models and providers.
 
 Everything is checked on construction where it can be, with the name of what is wrong. Nothing here
 runs anything; a run is started by `start`.
@@ -6,12 +6,11 @@ runs anything; a run is started by `start`.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from ddsched_nb.clients.base import ModelClient
+from ddsched_nb import checks
 from ddsched_nb.core.graph import ColumnGraph
 from ddsched_nb.core.metadata import (
     ModelCapacity,
@@ -23,94 +22,9 @@ from ddsched_nb.core.model import ColumnSpec, ModelKey
 from ddsched_nb.core.row import Row
 from ddsched_nb.errors import ConfigError, RowDropped
 from ddsched_nb.prompts import PromptTemplate
+from ddsched_nb.providers import Model, Provider
 
 Prompt = str | Callable[[Row], Any]
-DEFAULT_CAP = 32
-
-
-@runtime_checkable
-class Provider(Protocol):
-    """Where models are called: a name, and a client for each run."""
-
-    @property
-    def name(self) -> str: ...
-    def client(self) -> ModelClient: ...
-
-
-class OpenAICompatible:
-    """An endpoint that speaks OpenAI's HTTP interface.
-
-    Args:
-        name: What models refer to it by.
-        base_url: Address up to and with `/v1`.
-        api_key: The key, `"env:NAME"` to read it from the environment, or None for none. It is
-            never shown.
-        **options: Passed to `OpenAICompatibleClient`: timeouts in seconds, proxy, TLS.
-    """
-
-    def __init__(
-        self, name: str, *, base_url: str, api_key: str | None = None, **options: Any
-    ) -> None:
-        self.name = _name("provider name", name)
-        self.base_url = base_url
-        self._api_key = api_key
-        self._options = options
-
-    def __repr__(self) -> str:
-        return f"OpenAICompatible({self.name!r}, base_url={self.base_url!r})"
-
-    def client(self) -> ModelClient:
-        """A new client; belongs to one run."""
-        from ddsched_nb.clients.openai import OpenAICompatibleClient
-
-        return OpenAICompatibleClient(
-            self.name, base_url=self.base_url, api_key=self._api_key, **self._options
-        )
-
-
-class Model:
-    """A model under an alias.
-
-    Args:
-        alias: What columns refer to it by.
-        provider: Name of its provider.
-        id: What the provider calls it; the alias if None.
-        max_parallel_requests: Requests in flight at the most, at least 1. Aliases of one provider
-            and id share the least of their caps.
-        system: System message of its calls, unless a column gives its own.
-        params: Parameters of its requests: `temperature`, `max_tokens`, or anything else.
-
-    Raises:
-        ConfigError: A field cannot be used.
-    """
-
-    def __init__(
-        self,
-        alias: str,
-        *,
-        provider: str,
-        id: str | None = None,
-        max_parallel_requests: int = DEFAULT_CAP,
-        system: str | None = None,
-        params: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.alias = _name("model alias", alias)
-        self.provider = _name(f"provider of model {alias!r}", provider)
-        self.model_id = _name(f"id of model {alias!r}", alias if id is None else id)
-        self.max_parallel_requests = _cap(alias, max_parallel_requests)
-        self.system = system
-        self.params = dict(params or {})
-
-    def __repr__(self) -> str:
-        return (
-            f"Model({self.alias!r}, provider={self.provider!r}, id={self.model_id!r}, "
-            f"max_parallel_requests={self.max_parallel_requests})"
-        )
-
-    @property
-    def key(self) -> ModelKey:
-        """Provider and id: what aliases of one model have in common."""
-        return ModelKey(self.provider, self.model_id)
 
 
 class Column:
@@ -141,14 +55,14 @@ class Column:
         models: Sequence[str] = (),
         scheduling: SchedulingMetadata | None = None,
     ) -> None:
-        self.name = _name("column name", name)
+        self.name = checks.name("column name", name)
         if not callable(generate):
             raise ConfigError(f"generate of column {name!r} is {generate!r}; give a function")
-        self.models = _names(f"models of column {name!r}", models)
+        self.models = checks.names(f"models of column {name!r}", models)
         self._generate = generate
         self._takes_context = _takes_context(name, generate)
         self._scheduling = scheduling
-        needed = _names(f"needs of column {name!r}", needs)
+        needed = checks.names(f"needs of column {name!r}", needs)
         self.spec = ColumnSpec(name, needed, (name,), "cell" if needed else "root")
 
     def __repr__(self) -> str:
@@ -205,8 +119,8 @@ class ModelColumn:
         needs: Sequence[str] | None = None,
         scheduling: SchedulingMetadata | None = None,
     ) -> None:
-        self.name = _name("column name", name)
-        self.models = (_name(f"model of column {name!r}", model),)
+        self.name = checks.name("column name", name)
+        self.models = (checks.name(f"model of column {name!r}", model),)
         self._render = _renderer(name, prompt)
         self._system = None if system is None else PromptTemplate(system, column=name)
         if parse is not None and not callable(parse):
@@ -215,7 +129,9 @@ class ModelColumn:
         self._params = dict(params or {})
         self._scheduling = scheduling
         read = _needs_of(self._render, self._system) if needs is None else needs
-        self.spec = ColumnSpec(name, _names(f"needs of column {name!r}", read), (name,), "cell")
+        self.spec = ColumnSpec(
+            name, checks.names(f"needs of column {name!r}", read), (name,), "cell"
+        )
 
     def __repr__(self) -> str:
         needs = list(self.spec.needs)
@@ -266,13 +182,13 @@ class Pipeline:
         self.providers = tuple(providers)
         if not self.columns:
             raise ConfigError("a pipeline needs at least one column")
-        aliases = _unique("model alias", [model.alias for model in self.models])
-        names = _unique("provider", [provider.name for provider in self.providers])
+        aliases = checks.unique("model alias", [model.alias for model in self.models])
+        names = checks.unique("provider", [provider.name for provider in self.providers])
         for model in self.models:
-            _known(f"provider of model {model.alias!r}", model.provider, names)
+            checks.known(f"provider of model {model.alias!r}", model.provider, names)
         for column in self.columns:
             for alias in column.models:
-                _known(f"model of column {column.name!r}", alias, aliases)
+                checks.known(f"model of column {column.name!r}", alias, aliases)
         self._keys = {model.alias: model.key for model in self.models}
         self._check_columns()
 
@@ -361,40 +277,3 @@ def _checked_column(column: str, made: Any, rows: range) -> list[Any]:
             f"column {column!r} returned {len(values)} values for {len(rows)} rows; return one each"
         )
     return values
-
-
-def _name(field: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{field} is {value!r}; give a name")
-    return value
-
-
-def _cap(alias: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(
-            f"max_parallel_requests of model {alias!r} is {value!r}; give a whole number >= 1"
-        )
-    return value
-
-
-def _names(field: str, values: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(values, str):
-        raise ConfigError(f"{field} is the string {values!r}; give a list: [{values!r}]")
-    return tuple(dict.fromkeys(_name(field, value) for value in values))
-
-
-def _unique(what: str, names: Sequence[str]) -> list[str]:
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"{what} {name!r} is given twice; rename one")
-    return list(names)
-
-
-def _known(field: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(
-            f"{field} is {name!r}, which is not declared{hint} "
-            f"(declared: {', '.join(known) or 'none'})"
-        )

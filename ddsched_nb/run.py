@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddsched_nb.aio.bus import EventBus
-from ddsched_nb.aio.progress import RowError
+from ddsched_nb.aio.progress import Progress, RowError
 from ddsched_nb.aio.statistics import ColumnProgress, GroupProgress, RunState, RunStatistics
 from ddsched_nb.config import RunConfig
 from ddsched_nb.engine import Engine, build
@@ -25,6 +25,7 @@ from ddsched_nb.record import FULL_RECORD_TASKS, TRUNCATED_EVENTS, RunRecord
 from ddsched_nb.summary import RunSummary, summarize
 from ddsched_nb.table import InputTable, read_table, to_pandas
 from ddsched_nb.waiting import background_loop, wait_here
+from ddsched_nb.wording import progress_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,13 +156,13 @@ class Run:
 
     def summary(self) -> RunSummary:
         """What the run did, in figures."""
-        return summarize(self)
+        return summarize(self.statistics(), self.errors)
 
     def statistics(self) -> RunStatistics:
         """How the run stands. Asking changes nothing; safe from any thread."""
         engine = self._engine
         if engine is None or self._loop is None:
-            return _not_started(self._state, self._table.rows)
+            return self._not_started()
         now = self._loop.time() if self._ended_at is None else self._ended_at
         progress, errors = engine.progress, engine.progress.errors
         return RunStatistics(
@@ -172,7 +173,7 @@ class Run:
             row_groups=engine.schedule.governor.total,
             row_groups_finished=progress.groups_finished,
             open_groups=self._open_groups(engine),
-            columns=self._columns(engine),
+            columns=self._columns(progress),
             pools=tuple(engine.limiter.statistics(pool) for pool in engine.limiter.pools),
             deferred=len(engine.schedule.deferrals),
             elapsed_s=now - self._started_at,
@@ -278,14 +279,18 @@ class Run:
         progress = self._engine.progress if self._engine else None
         return (progress.rows_finished, progress.rows_dropped) if progress else (0, 0)
 
-    def _columns(self, engine: Engine) -> tuple[ColumnProgress, ...]:
-        progress = engine.progress
+    def _not_started(self) -> RunStatistics:
+        columns = self._columns(Progress())
+        rows = self._table.rows
+        return RunStatistics(self._state, rows, 0, 0, 0, 0, (), columns, (), 0, 0.0, 0.0, None)
+
+    def _columns(self, progress: Progress) -> tuple[ColumnProgress, ...]:
         return tuple(
             ColumnProgress(
                 column.name,
                 column.models[0] if len(column.models) == 1 else None,
                 progress.done[column.name],
-                progress.cells[column.name],
+                self._table.rows,
                 progress.running[column.name],
             )
             for column in self.pipeline.columns
@@ -319,8 +324,6 @@ class Run:
             await asyncio.sleep(_PROGRESS_EVERY_S)
 
     def _print_progress(self, *, last: bool) -> None:
-        from ddsched_nb.views.text import progress_line
-
         line = progress_line(self.statistics())
         print(f"\r{line:<100}", end="\n" if last else "", file=sys.stderr, flush=True)
 
@@ -333,7 +336,3 @@ def _state_of(error: RunError) -> RunState:
     if isinstance(error, RunStalled):
         return "stalled"
     return "cancelled" if isinstance(error, RunCancelled) else "failed"
-
-
-def _not_started(state: RunState, rows: int) -> RunStatistics:
-    return RunStatistics(state, rows, 0, 0, 0, 0, (), (), (), 0, 0.0, 0.0, None)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from ddsched_nb.aio.progress import RowError
+from ddsched_nb.aio.statistics import RunStatistics
 from ddsched_nb.reprs import html_table, text_table
-
-if TYPE_CHECKING:
-    from ddsched_nb.run import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +84,8 @@ class RunSummary:
 _HEAD = ["model", "requests", "succeeded", "refused", "failed", "tokens", "limit"]
 
 
-def summarize(run: Run) -> RunSummary:
+def summarize(stats: RunStatistics, errors: Iterable[RowError]) -> RunSummary:
     """The summary of a run as it stands."""
-    stats = run.statistics()
     models = tuple(
         ModelSummary(
             pool.pool.label,
@@ -101,7 +99,7 @@ def summarize(run: Run) -> RunSummary:
         )
         for pool in stats.pools
     )
-    reasons = Counter(f"{e.column}: {e.reason}" for e in run.errors)
+    reasons = Counter(f"{e.column}: {e.reason}" for e in errors)
     ended_badly = stats.state in ("failed", "stalled")
     return RunSummary(
         state=stats.state,

@@ -26,14 +26,9 @@ class RowError:
 
 
 class Progress:
-    """Counters by column and by row.
+    """Counters by column and by row."""
 
-    Args:
-        cells: Tasks of each column in the whole run, counted in rows.
-    """
-
-    def __init__(self, cells: dict[str, int]) -> None:
-        self.cells = cells
+    def __init__(self) -> None:
         self.done: Counter[str] = Counter()
         self.running: Counter[str] = Counter()
         self.rows_finished = 0

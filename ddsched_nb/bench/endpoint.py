@@ -13,19 +13,22 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import ddsched_nb as dd
+from ddsched_nb.bench.cpu import cpu_s
 from ddsched_nb.bench.scenarios import COLUMNS, NEEDS, Reference, Scenario, prompt, reference
 from ddsched_nb.clients.base import ChatRequest
 from ddsched_nb.clients.openai import OpenAICompatibleClient
+from ddsched_nb.config import RunConfig
 from ddsched_nb.core.row import Row
 from ddsched_nb.errors import ProviderError
+from ddsched_nb.pipeline import ModelColumn, Pipeline
+from ddsched_nb.providers import Model, OpenAICompatible
 from ddsched_nb.reprs import text_table
+from ddsched_nb.run import start
 
 
 class Measured(NamedTuple):
@@ -46,20 +49,18 @@ async def scheduler(base_url: str, scenario: Scenario, rows: int) -> int:
     def asks(column: str) -> Callable[[Row], str]:
         return lambda row: prompt(row.number, column)
 
-    pipeline = dd.Pipeline(
-        providers=[dd.OpenAICompatible("bench", base_url=base_url)],
+    pipeline = Pipeline(
+        providers=[OpenAICompatible("bench", base_url=base_url)],
         models=[
-            dd.Model(model, provider="bench", max_parallel_requests=scenario.cap)
+            Model(model, provider="bench", max_parallel_requests=scenario.cap)
             for model in dict.fromkeys(COLUMNS.values())
         ],
         columns=[
-            dd.ModelColumn(column, model=model, prompt=asks(column), needs=NEEDS[column])
+            ModelColumn(column, model=model, prompt=asks(column), needs=NEEDS[column])
             for column, model in COLUMNS.items()
         ],
     )
-    run = await dd.start(
-        pipeline, table={"row_id": range(rows)}, config=dd.RunConfig(progress=False)
-    )
+    run = await start(pipeline, table={"row_id": range(rows)}, config=RunConfig(progress=False))
     return run.summary().finished
 
 
@@ -98,8 +99,6 @@ def measure(scenario: Scenario, rows: int, repeats: int) -> list[dict[str, objec
     Returns:
         One entry a client; ratios have the oracle's makespan as denominator.
     """
-    # Names are loaded on first use: not a cost of the first run.
-    _ = dd.start, dd.Pipeline, dd.OpenAICompatible
     taken: dict[str, list[Measured]] = {name: [] for name in CLIENTS}
     with _server(scenario) as base_url:
         for _ in range(repeats):
@@ -119,9 +118,9 @@ async def _once(client: Client, base_url: str, scenario: Scenario, rows: int) ->
     root = base_url.removesuffix("/v1")
     await asyncio.to_thread(_post, f"{root}/reset")
     loop = asyncio.get_running_loop()
-    wall, cpu = loop.time(), time.process_time()
+    wall, cpu = loop.time(), cpu_s()
     finished = await client(base_url, scenario, rows)
-    wall, cpu = loop.time() - wall, time.process_time() - cpu
+    wall, cpu = loop.time() - wall, cpu_s() - cpu
     counts = await asyncio.to_thread(_get, f"{root}/stats")
     return Measured(wall, cpu, finished, sum(m["refused"] for m in counts["models"].values()))
 

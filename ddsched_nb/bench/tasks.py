@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
-import ddsched_nb as dd
+from ddsched_nb.bench.cpu import cpu_s
+from ddsched_nb.config import RunConfig
+from ddsched_nb.pipeline import Column, Pipeline
+from ddsched_nb.run import start
 
 
 def measure(tasks: int, *, record: bool) -> dict[str, object]:
@@ -15,20 +17,20 @@ def measure(tasks: int, *, record: bool) -> dict[str, object]:
         CPU in microseconds per cell task, from `start` to the end of the run.
     """
     rows = tasks // 3
-    pipeline = dd.Pipeline(
+    pipeline = Pipeline(
         columns=[
-            dd.Column("a", generate=list),
-            dd.Column("b", needs=["a"], generate=lambda row: row["a"] + 1),
-            dd.Column("c", needs=["b"], generate=lambda row: row["b"] * 2),
-            dd.Column("d", needs=["a", "c"], generate=lambda row: row["a"] + row["c"]),
+            Column("a", generate=list),
+            Column("b", needs=["a"], generate=lambda row: row["a"] + 1),
+            Column("c", needs=["b"], generate=lambda row: row["b"] * 2),
+            Column("d", needs=["a", "c"], generate=lambda row: row["a"] + row["c"]),
         ]
     )
-    config = dd.RunConfig(record=record, progress=False)
+    config = RunConfig(record=record, progress=False)
 
     async def run() -> float:
-        since = time.process_time()
-        done = await dd.start(pipeline, rows=rows, config=config)
-        spent = time.process_time() - since
+        since = cpu_s()
+        done = await start(pipeline, rows=rows, config=config)
+        spent = cpu_s() - since
         assert done.summary().finished == rows
         return spent
 

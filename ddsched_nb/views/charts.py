@@ -26,7 +26,7 @@ from ddsched_nb.views.series import (
     pool_series,
     row_series,
 )
-from ddsched_nb.views.text import pool_name
+from ddsched_nb.wording import pool_name
 
 _CROSS: Final = "M-1,-1L1,1M-1,1L1,-1"
 _SECONDS: Final = "seconds from the start"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from ddsched_nb.views.text import (
+from ddsched_nb.wording import (
     ENDED,
     duration,
     number,

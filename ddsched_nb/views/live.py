@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from ddsched_nb.views.text import facts, progress_line
+from ddsched_nb.wording import facts, progress_line
 
 if TYPE_CHECKING:
     from ddsched_nb.views.panel import LiveRun, LiveView

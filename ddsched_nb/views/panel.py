@@ -17,7 +17,7 @@ import ipywidgets
 from ddsched_nb.aio.statistics import RunStatistics
 from ddsched_nb.views import html
 from ddsched_nb.views.style import CSS
-from ddsched_nb.views.text import ENDED, facts
+from ddsched_nb.wording import ENDED, facts
 
 # Also how long a kernel whose cell awaits a run may take to notice an interrupt: an idle loop
 # notices it seconds late. An area is sent to the browser only when its text has changed.

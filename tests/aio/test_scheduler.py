@@ -105,7 +105,7 @@ def wire(
     executor = ModelExecutor(limiter, RetryPlan(), RequestReporter(bus, loop.time))
     names = [spec.name for spec in specs]
     buffer = RowGroupBuffer([], names, lambda *_: [])
-    results, progress = ResultTable(names), Progress(dict.fromkeys(names, rows))
+    results, progress = ResultTable(names), Progress()
     works = {spec.name: Work(spec, generate, {}) for spec, generate in pairs}
     scheduler = Scheduler(
         schedule,

@@ -147,7 +147,7 @@ def test_a_renderer_somebody_chose_is_left_alone(events: list[ev.Event]) -> None
 
 def test_importing_changes_nothing_and_imports_no_altair() -> None:
     program = (
-        "import sys, ddsched_nb, ddsched_nb.views.text, ddsched_nb.views.live\n"
+        "import sys, ddsched_nb, ddsched_nb.wording, ddsched_nb.views.live\n"
         "assert not {'altair', 'ipywidgets'} & set(sys.modules)\n"
         "import altair, ddsched_nb.views.charts\n"
         "assert altair.renderers.active == 'default'\n"

@@ -11,7 +11,7 @@ import pytest
 
 from ddsched_nb.aio.statistics import RunStatistics
 from ddsched_nb.views import live
-from ddsched_nb.views.text import progress_line
+from ddsched_nb.wording import progress_line
 
 Make = Callable[..., RunStatistics]
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from ddsched_nb import wording as text
 from ddsched_nb.aio.statistics import ColumnProgress, RunStatistics
 from ddsched_nb.core.model import PoolKey
-from ddsched_nb.views import text
 
 Make = Callable[..., RunStatistics]
 

@@ -1,0 +1,94 @@
+"""A notebook lab for scheduling many model calls over a table whose columns depend on each other.
+
+Decides which names are public and where each lives. A name is imported when it is first used, so
+`import ddsched_nb` costs nothing that is not needed: no HTTP, no templates, no charts.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ddsched_nb import errors
+    from ddsched_nb.aio.limiter import RequestLimiter
+    from ddsched_nb.clients.embedded import EmbeddedEndpoint
+    from ddsched_nb.clients.profile import EndpointProfile, Latency
+    from ddsched_nb.config import RequestAdmissionConfig, RetryConfig, RunConfig
+    from ddsched_nb.core.metadata import SchedulingMetadata
+    from ddsched_nb.errors import RowDropped
+    from ddsched_nb.pipeline import Column, ModelColumn, Pipeline
+    from ddsched_nb.providers import Model, OpenAICompatible
+    from ddsched_nb.record import RunRecord
+    from ddsched_nb.run import Run, start
+    from ddsched_nb.views import charts
+
+    __version__: str
+
+__all__ = [
+    "Column",
+    "EmbeddedEndpoint",
+    "EndpointProfile",
+    "Latency",
+    "Model",
+    "ModelColumn",
+    "OpenAICompatible",
+    "Pipeline",
+    "RequestAdmissionConfig",
+    "RequestLimiter",
+    "RetryConfig",
+    "RowDropped",
+    "Run",
+    "RunConfig",
+    "RunRecord",
+    "SchedulingMetadata",
+    "charts",
+    "errors",
+    "start",
+]
+
+_HOME = {
+    "Column": "pipeline",
+    "EmbeddedEndpoint": "clients.embedded",
+    "EndpointProfile": "clients.profile",
+    "Latency": "clients.profile",
+    "Model": "providers",
+    "ModelColumn": "pipeline",
+    "OpenAICompatible": "providers",
+    "Pipeline": "pipeline",
+    "RequestAdmissionConfig": "config",
+    "RequestLimiter": "aio.limiter",
+    "RetryConfig": "config",
+    "RowDropped": "errors",
+    "Run": "run",
+    "RunConfig": "config",
+    "RunRecord": "record",
+    "SchedulingMetadata": "core.metadata",
+    "start": "run",
+}
+_MODULES = {"charts": "views.charts", "errors": "errors"}
+# Not public any more: their old home says what replaced them.
+_REMOVED = {"ThrottleConfig": "config"}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value: Any = _version()
+    elif name in _MODULES:
+        value = import_module(f"{__name__}.{_MODULES[name]}")
+    elif home := _HOME.get(name) or _REMOVED.get(name):
+        value = getattr(import_module(f"{__name__}.{home}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("ddsched-nb")

@@ -1,0 +1,76 @@
+"""Settings: defaults, ranges, unknown keys, and what became of the old ones."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+import ddsched_nb as dd
+from ddsched_nb.config import THROTTLE_FIELDS, RequestAdmissionConfig, RetryConfig, RunConfig
+from ddsched_nb.errors import ConfigError
+
+
+def test_defaults_are_the_references_where_it_has_them() -> None:
+    admission = RunConfig().request_admission
+    assert admission.multiplicative_decrease_factor == 0.75
+    assert admission.additive_increase_step == 1
+    assert admission.successes_until_increase == 25
+    assert admission.cooldown_s == 2.0
+    assert admission.startup_ramp_s == 0.0
+
+
+def test_settings_cannot_be_changed_behind_a_runs_back() -> None:
+    with pytest.raises(ValidationError):
+        RunConfig().buffer_size = 3  # type: ignore[misc]
+
+
+def test_an_unknown_field_is_refused_with_what_was_meant() -> None:
+    with pytest.raises(
+        ConfigError, match=r"unknown field 'bufer_size'; did you mean 'buffer_size'"
+    ):
+        RunConfig(bufer_size=3)
+    with pytest.raises(ConfigError, match=r"unknown field 'zzz'; fields: buffer_size, "):
+        RunConfig(zzz=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "fields"),
+    [
+        (RunConfig, {"buffer_size": 0}),
+        (RunConfig, {"max_concurrent_row_groups": 0}),
+        (RunConfig, {"max_in_flight_tasks": 0}),
+        (RunConfig, {"stall_timeout_s": 0}),
+        (RunConfig, {"on_bug": "ignore"}),
+        (RequestAdmissionConfig, {"multiplicative_decrease_factor": 1.0}),
+        (RequestAdmissionConfig, {"cooldown_s": -1}),
+        (RequestAdmissionConfig, {"cooldown_s": float("nan")}),
+        (RequestAdmissionConfig, {"limit": "vegas"}),
+        (RetryConfig, {"max_attempts": 0}),
+    ],
+)
+def test_a_value_out_of_range_names_field_and_value(
+    settings: type[RunConfig], fields: dict[str, object]
+) -> None:
+    ((field, value),) = fields.items()
+    with pytest.raises(ConfigError) as caught:
+        settings(**fields)
+    assert f"{field} is {value!r}" in str(caught.value)
+
+
+def test_r06_throttle_is_answered_with_the_map_from_old_to_new() -> None:
+    with pytest.raises(ConfigError) as caught:
+        RunConfig(throttle={"reduce_factor": 0.5})
+    for old, new in THROTTLE_FIELDS.items():
+        assert f"{old} -> {new}" in str(caught.value)
+
+
+def test_r06_every_new_name_in_the_map_exists() -> None:
+    new = {name for old, name in THROTTLE_FIELDS.items() if old != "ceiling_overshoot"}
+    assert new <= set(RequestAdmissionConfig.model_fields)
+
+
+def test_r06_throttle_config_is_answered_where_it_is_asked_for() -> None:
+    with pytest.raises(ConfigError, match="reduce_factor -> multiplicative_decrease_factor"):
+        _ = dd.ThrottleConfig
+    with pytest.raises(ConfigError, match="success_window -> successes_until_increase"):
+        from ddsched_nb.config import ThrottleConfig  # noqa: F401
