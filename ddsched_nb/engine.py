@@ -110,6 +110,7 @@ def build(
         results,
         progress,
         reporter,
+        limiter,
         drop_bugs=config.on_bug == "drop",
     )
     return Engine(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 __all__ = [
+    "AdmissionClosed",
     "ConfigError",
     "CycleError",
     "DdschedError",
@@ -62,6 +63,10 @@ class RecordError(DdschedError):
 
 class QueueTimeout(DdschedError, TimeoutError):
     """A request waited for admission past its deadline. The provider was not at fault."""
+
+
+class AdmissionClosed(DdschedError):
+    """A request waited for admission when its run ended. The provider was not asked."""
 
 
 class UndeclaredNeedError(DdschedError, KeyError):

@@ -297,12 +297,10 @@ class Run:
         )
 
     def _open_groups(self, engine: Engine) -> tuple[GroupProgress, ...]:
-        frontier = engine.schedule.frontier
-        groups = []
-        for group in frontier.open_groups:
-            cells, pending = frontier.size(group.index), frontier.pending(group.index)
-            groups.append(GroupProgress(group.index, group.size, cells - pending, cells))
-        return tuple(groups)
+        return tuple(
+            GroupProgress(group.index, group.size, cells - pending, cells)
+            for group, cells, pending in engine.schedule.frontier.progress()
+        )
 
     def _last_error(self, errors: list[RowError]) -> str | None:
         if self._error is not None:

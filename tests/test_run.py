@@ -11,7 +11,9 @@ import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 import ddsched_nb as dd
 from ddsched_nb import errors
@@ -300,3 +302,45 @@ async def test_no_prompt_answer_or_key_in_events_and_reprs(
         assert "CANARYKEY" not in text
         assert "CANARYROW" not in text
     assert "CANARYPROMPT" not in saved
+
+
+async def test_a_bug_does_not_wait_for_calls_that_wait_for_admission() -> None:
+    """In flight may end; what only waits, here for an hour, ends at once."""
+    profile = dd.EndpointProfile(model="writer-small", capacity=1, latency=0.05, retry_after_s=3600)
+    with dd.EmbeddedEndpoint([profile]) as endpoint:
+        pipeline = dd.Pipeline(
+            providers=[dd.OpenAICompatible("local", base_url=endpoint.base_url)],
+            models=[dd.Model("writer", provider="local", id="writer-small")],
+            columns=[
+                dd.ModelColumn("text", model="writer", prompt="Write of {{ topic }}."),
+                dd.Column("n", needs=["text"], generate=lambda row: 1 // 0),
+            ],
+        )
+        run = dd.start(pipeline, table=topics(8))
+        with pytest.raises(errors.GeneratorBug):
+            await asyncio.wait_for(run._await(), 10)
+
+
+def test_wait_in_a_real_notebook_cell() -> None:
+    """A kernel's loop is not an ordinary one, and its cell runs on it."""
+    cell = """
+import asyncio
+import ddsched_nb as dd
+
+async def slow(row):
+    await asyncio.sleep(0.01)
+    return row["n"]
+
+columns = [dd.Column("n", generate=list), dd.Column("m", needs=["n"], generate=slow)]
+run = dd.start(dd.Pipeline(columns=columns), rows=5)
+print(run.wait().state, run.to_pandas()["m"].tolist())
+"""
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell), nbformat.v4.new_code_cell("print(await run)")]
+    )
+    done = NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    said = [output.get("text") for c in done.cells for output in c.outputs]
+    assert said == [
+        "finished [0, 1, 2, 3, 4]\n",
+        "<Run finished: 5 of 5 rows finished, 0 dropped>\n",
+    ]

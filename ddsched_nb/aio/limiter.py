@@ -19,9 +19,10 @@ from ddsched_nb.core.limits import Limit
 from ddsched_nb.core.model import Outcome, OutcomeKind, Permit, PoolKey, ReleaseStatus
 from ddsched_nb.core.pools import PoolStatistics
 from ddsched_nb.core.request_admission import RequestAdmission
-from ddsched_nb.errors import QueueTimeout
+from ddsched_nb.errors import AdmissionClosed, QueueTimeout
 
 _CANCELLED = Outcome(OutcomeKind.LOCAL_CANCELLED)
+_CLOSED = "the run has ended; the provider was not asked"
 
 
 class HeldPermit:
@@ -49,6 +50,7 @@ class RequestLimiter:
     ) -> None:
         self._admission = admission or RequestAdmission()
         self._reporter = reporter or RequestReporter(EventBus(), self._now)
+        self._closed = False
         self._futures: dict[int, asyncio.Future[Permit]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -88,9 +90,12 @@ class RequestLimiter:
 
         Raises:
             QueueTimeout: `timeout` passed. No provider was asked.
+            AdmissionClosed: The limiter was closed.
             ConfigError: The pool is not registered.
         """
         loop = self._running_loop()
+        if self._closed:
+            raise AdmissionClosed(_CLOSED)
         now = loop.time()
         waiter = self._admission.enqueue(
             pool,
@@ -145,6 +150,17 @@ class RequestLimiter:
         """While paused no permit is granted; calls in flight go on."""
         self._admission.pause(paused)
         self._turn(self._running_loop().time())
+
+    def close(self) -> None:
+        """Ends all waiting, now and later, with `AdmissionClosed`; calls in flight go on."""
+        self._closed = True
+        now = self._now()
+        for waiter, future in list(self._futures.items()):
+            del self._futures[waiter]
+            self._admission.cancel(waiter, now)
+            if not future.done():
+                future.set_exception(AdmissionClosed(_CLOSED))
+        self._turn(now)
 
     def statistics(self, pool: PoolKey) -> PoolStatistics:
         """How a pool stands. Asking changes nothing."""

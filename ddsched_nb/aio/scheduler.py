@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from ddsched_nb.aio.buffer import FinishedGroup, RowGroupBuffer
 from ddsched_nb.aio.endings import explain, failure_of, label
+from ddsched_nb.aio.limiter import RequestLimiter
 from ddsched_nb.aio.progress import Progress, RowError
 from ddsched_nb.aio.reporters import SchedulerReporter
 from ddsched_nb.aio.worker import EndKind, TaskEnd, Worker, judge
@@ -39,6 +40,7 @@ class Scheduler:
         sink: Takes each finished row group.
         progress: Counts.
         reporter: Tells what happens.
+        limiter: Told when the run ends early, so that nobody goes on waiting for a permit.
         drop_bugs: Whether a bug in a generator drops its row instead of failing the run.
     """
 
@@ -50,6 +52,7 @@ class Scheduler:
         sink: Callable[[FinishedGroup], None],
         progress: Progress,
         reporter: SchedulerReporter,
+        limiter: RequestLimiter,
         *,
         drop_bugs: bool = False,
     ) -> None:
@@ -59,6 +62,7 @@ class Scheduler:
         self._sink = sink
         self._progress = progress
         self._reporter = reporter
+        self._limiter = limiter
         self._drop_bugs = drop_bugs
         self._tasks: set[asyncio.Task[TaskEnd]] = set()
         self._done: asyncio.Future[None] | None = None
@@ -252,6 +256,7 @@ class Scheduler:
         """The first failure counts. What is in flight may end; nothing new starts."""
         self._failure = self._failure or failure
         self._schedule.stop()
+        self._limiter.close()
 
     def _settle(self) -> None:
         """Nothing runs and nothing will wake us: the run is over, paused, or stuck."""

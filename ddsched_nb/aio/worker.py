@@ -12,7 +12,7 @@ from ddsched_nb.aio.buffer import RowGroupBuffer
 from ddsched_nb.aio.context import CallContext, ModelBinding
 from ddsched_nb.aio.executor import ModelExecutor
 from ddsched_nb.core.model import ColumnSpec, ReadyTask
-from ddsched_nb.errors import ProviderError, QueueTimeout, RowDropped, RunStalled
+from ddsched_nb.errors import AdmissionClosed, ProviderError, QueueTimeout, RowDropped, RunStalled
 
 
 class EndKind(StrEnum):
@@ -93,7 +93,7 @@ def judge(error: BaseException) -> EndKind:
         return EndKind.DEFER if error.retryable else EndKind.DROP
     if isinstance(error, QueueTimeout):
         return EndKind.DEFER
-    if isinstance(error, asyncio.CancelledError):
+    if isinstance(error, asyncio.CancelledError | AdmissionClosed):
         return EndKind.CANCELLED
     return EndKind.BUG
 

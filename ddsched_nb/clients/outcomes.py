@@ -8,10 +8,17 @@ from __future__ import annotations
 import asyncio
 
 from ddsched_nb.core.model import Outcome, OutcomeKind, Usage
-from ddsched_nb.errors import ProviderError, QueueTimeout
+from ddsched_nb.errors import AdmissionClosed, ProviderError, QueueTimeout
 
 __all__ = ["classify"]
 
+_CANCELLING = (
+    AdmissionClosed,
+    asyncio.CancelledError,
+    KeyboardInterrupt,
+    SystemExit,
+    GeneratorExit,
+)
 _CANCELLED = Outcome(OutcomeKind.LOCAL_CANCELLED, retryable=False)
 _QUEUE_TIMEOUT = Outcome(OutcomeKind.LOCAL_TIMEOUT)
 _PROVIDER_TIMEOUT = Outcome(OutcomeKind.PROVIDER_TIMEOUT)
@@ -34,7 +41,7 @@ def classify(error: BaseException | None, usage: Usage | None = None) -> Outcome
         return _SUCCESS if usage is None else Outcome(OutcomeKind.SUCCESS, usage=usage)
     if isinstance(error, ProviderError):
         return Outcome(OutcomeKind(error.kind), error.retry_after, None, error.retryable)
-    if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)):
+    if isinstance(error, _CANCELLING):
         return _CANCELLED
     if isinstance(error, QueueTimeout):
         return _QUEUE_TIMEOUT

@@ -103,10 +103,6 @@ class Selected(TaskEvent, frozen=True, gc=False):
     flow: FlowKey
 
 
-class StaleSelection(TaskEvent, frozen=True, gc=False):
-    pass
-
-
 class TaskLeaseAcquired(TaskEvent, frozen=True, gc=False):
     lease_id: int
     borrowed: bool
@@ -256,7 +252,6 @@ EVENTS: tuple[type[Event], ...] = (
     DependencyReady,
     ReadyEnqueued,
     Selected,
-    StaleSelection,
     TaskLeaseAcquired,
     TaskLeaseReleased,
     AdmissionDenied,

@@ -194,14 +194,20 @@ class Frontier:
             if all(s[0 if root else slot] == TaskState.DONE for s, root in states)
         ]
 
-    def size(self, row_group: int) -> int:
-        """Tasks of an open group in all."""
-        return sum(len(states) for states in self._groups[row_group].states.values())
+    def progress(self) -> list[tuple[RowGroup, int, int]]:
+        """Each open row group with its tasks in all and those that have not ended.
+
+        Safe to ask from another thread: it works on a copy taken at once.
+        """
+        return [
+            (group.row_group, sum(map(len, group.states.values())), group.pending)
+            for group in list(self._groups.values())
+        ]
 
     @property
     def open_groups(self) -> tuple[RowGroup, ...]:
         """The open row groups, in order of opening."""
-        return tuple(group.row_group for group in self._groups.values())
+        return tuple(group.row_group for group in list(self._groups.values()))
 
     def pending(self, row_group: int) -> int:
         """Tasks of a group that have not ended; 0 once it is finished."""

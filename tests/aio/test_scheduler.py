@@ -114,6 +114,7 @@ def wire(
         results,
         progress,
         SchedulerReporter(bus, loop.time),
+        limiter,
         drop_bugs=drop_bugs,
     )
     return Bench(scheduler, schedule, admission, limiter, results, progress, record, bus)

@@ -112,7 +112,7 @@ def test_finished_rows_of_an_open_group() -> None:
         run_task(frontier, Task(column, 0, 11))
     assert frontier.finished_rows(0) == [11]
     assert frontier.pending(0) == 6
-    assert frontier.size(0) == 10
+    assert frontier.progress() == [(RowGroup(0, 10, 13), 10, 6)]
 
 
 @settings(max_examples=60, deadline=None)
