@@ -1,0 +1,271 @@
+"""Task admission and the dispatcher: exact leases, shares, work conservation, what a pick costs."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from ddsched_nb.core.dispatch import Denied, Dispatch, Dispatcher
+from ddsched_nb.core.model import (
+    LLM_WAIT,
+    SUBMISSION,
+    Admit,
+    Deny,
+    DenyReason,
+    Flow,
+    FlowKey,
+    Lease,
+    ReadyTask,
+    ReleaseStatus,
+    ResourceKey,
+    Task,
+)
+from ddsched_nb.core.task_admission import TaskAdmission
+from ddsched_nb.core.task_policies import POLICIES, StrictFair
+from ddsched_nb.errors import ConfigError
+
+EXTRA = ResourceKey("extra")
+
+
+def flow(name: str, *resources: ResourceKey, weight: float = 1.0) -> Flow:
+    held = tuple((resource, 1) for resource in (SUBMISSION, *resources))
+    return Flow(FlowKey("local", (name,)), weight, held)
+
+
+def ready(of: Flow, number: int) -> ReadyTask:
+    task = Task(str(of.key.identity[0]), 0, number)
+    return ReadyTask(task, f"{task.column}/0/{number}", of, None, number)
+
+
+FLOWS = (flow("a", LLM_WAIT), flow("b", LLM_WAIT, weight=2.0), flow("c"), flow("d", EXTRA))
+CAPACITIES = {SUBMISSION: 5, LLM_WAIT: 3, EXTRA: 1}
+
+
+class Dispatching(RuleBasedStateMachine):
+    """Flows with different needs over small capacities; everything is checked after every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.admission = TaskAdmission(CAPACITIES)
+        for each in FLOWS:
+            self.admission.register(each)
+        self.dispatcher = Dispatcher(self.admission)
+        self.queued: dict[str, ReadyTask] = {}
+        self.held: dict[int, Lease] = {}
+        self.returned: list[Lease] = []
+        self.count = 0
+
+    @rule(which=st.integers(0, 3))
+    def enqueue(self, which: int) -> None:
+        self.count += 1
+        task = ready(FLOWS[which], self.count)
+        assert self.dispatcher.enqueue(task)
+        assert not self.dispatcher.enqueue(task), "queued once"
+        self.queued[task.task_id] = task
+
+    @rule()
+    def dispatch_all(self) -> None:
+        for _ in range(10_000):
+            step = self.dispatcher.next()
+            if step is None:
+                break
+            if isinstance(step, Dispatch):
+                del self.queued[step.ready.task_id]
+                self.held[step.lease.lease_id] = step.lease
+        else:
+            raise AssertionError("dispatching does not come to an end")
+        for task in self.queued.values():
+            missing = [r for r, amount in task.flow.resources if self.free(r) < amount]
+            assert missing, "a slot is free that a queued task could use"
+        assert self.dispatcher.next() is None
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        lease = self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
+        assert self.dispatcher.release(lease) is ReleaseStatus.RELEASED
+        self.returned.append(lease)
+
+    @precondition(lambda self: self.queued)
+    @rule(data=st.data())
+    def discard(self, data: st.DataObject) -> None:
+        task_id = data.draw(st.sampled_from(sorted(self.queued)))
+        del self.queued[task_id]
+        assert self.dispatcher.discard(task_id)
+        assert not self.dispatcher.discard(task_id)
+
+    @precondition(lambda self: self.returned)
+    @rule(data=st.data())
+    def release_twice(self, data: st.DataObject) -> None:
+        self.credits_nothing(data.draw(st.sampled_from(self.returned)), ReleaseStatus.DUPLICATE)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def release_something_else(self, data: st.DataObject) -> None:
+        live = self.held[data.draw(st.sampled_from(sorted(self.held)))]
+        self.credits_nothing(live._replace(resources=()), ReleaseStatus.STALE)
+        self.credits_nothing(live._replace(lease_id=10**9), ReleaseStatus.UNKNOWN)
+        self.credits_nothing(live._replace(issuer=-1), ReleaseStatus.FOREIGN)
+
+    def credits_nothing(self, lease: Lease, expected: ReleaseStatus) -> None:
+        before = self.admission.statistics()
+        assert self.dispatcher.release(lease) is expected
+        assert self.admission.statistics() == before
+
+    def free(self, resource: ResourceKey) -> int:
+        return self.admission.free(resource)
+
+    @invariant()
+    def nothing_appears_or_vanishes(self) -> None:
+        statistics = self.admission.statistics()
+        assert statistics == self.admission.statistics(), "asking changes nothing"
+        assert statistics.leases == len(self.held)
+        for resource, capacity in CAPACITIES.items():
+            leased = sum(dict(lease.resources).get(resource, 0) for lease in self.held.values())
+            assert leased == statistics.leased[resource] == capacity - self.free(resource)
+            assert 0 <= leased <= capacity
+        assert len(self.dispatcher) == len(self.queued)
+
+
+Dispatching.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestDispatching = Dispatching.TestCase
+
+
+def fill(dispatcher: Dispatcher) -> list[Dispatch]:
+    steps = []
+    while (step := dispatcher.next()) is not None:
+        if isinstance(step, Dispatch):
+            steps.append(step)
+    return steps
+
+
+def served(dispatches: list[Dispatch]) -> dict[str, int]:
+    names = [str(d.lease.flow.identity[0]) for d in dispatches]
+    return {name: names.count(name) for name in sorted(set(names))}
+
+
+def test_shares_leave_no_slot_over() -> None:
+    admission = TaskAdmission({SUBMISSION: 10})
+    flows = [flow(name, weight=weight) for name, weight in (("a", 1), ("b", 1), ("c", 1))]
+    for each in flows:
+        admission.register(each)
+    assert [admission.shares(each.key)[SUBMISSION] for each in flows] == [4, 4, 4]
+
+
+def test_a_flow_stays_within_its_share_while_another_could_run() -> None:
+    a, b = flow("a"), flow("b")
+    admission = TaskAdmission({SUBMISSION: 4})
+    admission.register(a)
+    admission.register(b)
+    dispatcher = Dispatcher(admission)
+    for number in range(10):
+        dispatcher.enqueue(ready(a, number))
+    assert served(fill(dispatcher)) == {"a": 4}, "alone, it may have all"
+    for number in range(10):
+        dispatcher.enqueue(ready(b, number))
+    held = admission.statistics().by_flow[a.key][SUBMISSION]
+    assert held == 4
+
+
+def test_a_late_peer_gets_the_next_released_slots_up_to_its_share() -> None:
+    a, b = flow("a"), flow("b")
+    admission = TaskAdmission({SUBMISSION: 4})
+    admission.register(a)
+    admission.register(b)
+    dispatcher = Dispatcher(admission)
+    for number in range(20):
+        dispatcher.enqueue(ready(a, number))
+    held = fill(dispatcher)
+    for number in range(20):
+        dispatcher.enqueue(ready(b, number))
+    for _ in range(2):
+        dispatcher.release(held.pop(0).lease)
+        assert served(fill(dispatcher)) == {"b": 1}
+    dispatcher.release(held.pop(0).lease)
+    (step,) = fill(dispatcher)
+    assert step.lease.flow == a.key, "b has its half; a is below its share again"
+
+
+def test_what_is_above_the_share_is_marked_as_borrowed() -> None:
+    a, b = flow("a"), flow("b")
+    admission = TaskAdmission({SUBMISSION: 4})
+    admission.register(a)
+    admission.register(b)
+    dispatcher = Dispatcher(admission)
+    for number in range(4):
+        dispatcher.enqueue(ready(a, number))
+    assert [bool(step.lease.borrowed) for step in fill(dispatcher)] == [False, False, True, True]
+
+
+def test_f22_with_nothing_in_flight_something_is_admitted() -> None:
+    for which in FLOWS:
+        admission = TaskAdmission(CAPACITIES)
+        for each in FLOWS:
+            admission.register(each)
+        dispatcher = Dispatcher(admission)
+        dispatcher.enqueue(ready(which, 1))
+        assert isinstance(dispatcher.next(), Dispatch)
+
+
+def test_f18_a_blocked_flow_is_not_asked_again() -> None:
+    """Of 256 flows that wait for one slot, a release asks two: the next, and the one after it."""
+    asked = 0
+
+    class Counting(StrictFair):
+        pass
+
+    flows = [flow(str(n)) for n in range(256)]
+    admission = TaskAdmission({SUBMISSION: 4}, Counting())
+    for each in flows:
+        admission.register(each)
+    dispatcher = Dispatcher(admission)
+    real = admission.decide
+
+    def decide(task: ReadyTask, *, contended: bool) -> Admit | Deny:
+        nonlocal asked
+        asked += 1
+        return real(task, contended=contended)
+
+    admission.decide = decide  # type: ignore[method-assign]
+    for number in range(1024):
+        dispatcher.enqueue(ready(flows[number % 256], number))
+    held = fill(dispatcher)
+    asked = 0
+    for _ in range(100):
+        dispatcher.release(held.pop(0).lease)
+        held += fill(dispatcher)
+    assert asked <= 3 * 100
+    asked = 0
+    assert dispatcher.next() is None
+    assert asked == 0
+
+
+def test_a_denial_says_what_decided() -> None:
+    a = flow("a", LLM_WAIT)
+    admission = TaskAdmission({SUBMISSION: 4, LLM_WAIT: 1})
+    admission.register(a)
+    dispatcher = Dispatcher(admission)
+    dispatcher.enqueue(ready(a, 1))
+    dispatcher.enqueue(ready(a, 2))
+    assert isinstance(dispatcher.next(), Dispatch)
+    step = dispatcher.next()
+    assert isinstance(step, Denied)
+    assert step.verdict == Deny(DenyReason.RESOURCE_FULL, LLM_WAIT)
+    assert dispatcher.blocked() == {(DenyReason.RESOURCE_FULL, LLM_WAIT): 1}
+
+
+def test_a_flow_that_can_never_run_is_refused_when_it_is_declared() -> None:
+    admission = TaskAdmission({SUBMISSION: 1})
+    with pytest.raises(ConfigError, match="'local/a' needs 1 of 'llm_wait', of which there are 0"):
+        admission.register(flow("a", LLM_WAIT))
+    with pytest.raises(ConfigError, match="capacity of 'submission' is 0"):
+        TaskAdmission({SUBMISSION: 0})
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
+def test_every_policy_admits_a_flow_that_is_alone(policy: type[StrictFair]) -> None:
+    a = flow("a")
+    verdict = policy().decide(ready(a, 1), {SUBMISSION: 9}, {SUBMISSION: 1}, False)
+    assert isinstance(verdict, Admit)
