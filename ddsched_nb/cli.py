@@ -207,8 +207,14 @@ def _lab(arguments: argparse.Namespace) -> int:
         f"--ServerApp.root_dir={root}",
         # Not as the file to open: then the address printed under --no-browser would lack it.
         f"--LabApp.default_url=/lab/tree/{START_NOTEBOOK.as_posix()}",
+        *_as_root(),
         *arguments.jupyter,
     )
+
+
+def _as_root() -> tuple[str, ...]:
+    # In a container one often is root, and JupyterLab refuses to start without being told.
+    return ("--allow-root",) if hasattr(os, "geteuid") and os.geteuid() == 0 else ()
 
 
 def _become(module: str, *arguments: str) -> NoReturn:

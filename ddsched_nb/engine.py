@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from ddsched_nb.aio.buffer import RowGroupBuffer
 from ddsched_nb.aio.bus import EventBus
@@ -26,7 +26,7 @@ from ddsched_nb.core.retries import Deferrals, RetryPlan
 from ddsched_nb.core.row_groups import RowGroupGovernor, RowGroupPlan
 from ddsched_nb.core.schedule import Schedule
 from ddsched_nb.core.task_admission import TaskAdmission
-from ddsched_nb.pipeline import Pipeline
+from ddsched_nb.pipeline import Column, ModelColumn, Pipeline
 from ddsched_nb.table import InputTable
 
 Clock = Callable[[], float]
@@ -65,14 +65,16 @@ def build(
     clients = {provider.name: provider.client() for provider in pipeline.providers}
     requests = RequestReporter(bus, clock)
     limiter = RequestLimiter(reporter=requests)
+    # One canonical key a pool, on the side of the scheduler and on that of admission.
+    pools = {key: PoolKey(key.provider, key.model) for key in capacities}
     for key, capacity in capacities.items():
         limit = make_limit(config.request_admission, capacity.cap, clock())
-        limiter.register(PoolKey(key.provider, key.model), limit, cap=capacity.cap)
+        limiter.register(pools[key], limit, cap=capacity.cap)
 
     plan = RowGroupPlan(table.rows, config.buffer_size)
     schedule = Schedule(
         Frontier(graph),
-        Resolver(graph, {c.name: _routing(c, pipeline, keys) for c in pipeline.columns}),
+        Resolver(graph, {c.name: _routing(c, pipeline, keys, pools) for c in pipeline.columns}),
         Dispatcher(
             TaskAdmission(
                 derive_capacities(
@@ -93,7 +95,7 @@ def build(
         model.alias: ModelBinding(
             clients[model.provider],
             model.model_id,
-            PoolKey(*keys[model.alias]),
+            pools[keys[model.alias]],
             model.system,
             model.params,
         )
@@ -142,7 +144,12 @@ def _retry_plan(config: RunConfig) -> RetryPlan:
     )
 
 
-def _routing(column: Any, pipeline: Pipeline, keys: dict[str, ModelKey]) -> Routing:
+def _routing(
+    column: Column | ModelColumn,
+    pipeline: Pipeline,
+    keys: Mapping[str, ModelKey],
+    pools: Mapping[ModelKey, PoolKey],
+) -> Routing:
     models = tuple(keys[alias] for alias in column.models)
-    pool = PoolKey(*models[0]) if len(models) == 1 else None
+    pool = pools[models[0]] if len(set(models)) == 1 else None
     return Routing(pipeline.metadata(column), models, pool)

@@ -6,9 +6,13 @@ import asyncio
 import inspect
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
+
+from ddsched_nb import engine, run
+from ddsched_nb.engine import Engine
 
 # Turns of the loop that a task which was told to end gets, to end.
 GRACE_TURNS = 10
@@ -55,3 +59,19 @@ def chromium_path() -> str:
     if found is None:
         pytest.skip(f"no Chromium: {wanted!r} is not on this machine; set DDSCHED_CHROMIUM")
     return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_held(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fails a test whose runs leave a lease, a permit or a waiter behind. Every test gets it."""
+    built: list[Engine] = []
+
+    def watched(*arguments: Any) -> Engine:
+        built.append(engine.build(*arguments))
+        return built[-1]
+
+    monkeypatch.setattr(run, "build", watched)
+    yield
+    for made in built:
+        leases, permits = made.schedule.dispatcher.admission.leases, made.limiter.permits
+        assert (leases, permits, made.limiter.waiting) == (0, 0, 0)

@@ -119,8 +119,12 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_lab_opens_the_start_notebook(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("user", "as_root"), [(0, ["--allow-root"]), (1000, [])])
+def test_lab_opens_the_start_notebook(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, user: int, as_root: list[str]
+) -> None:
     pytest.importorskip("jupyterlab")
+    monkeypatch.setattr(os, "geteuid", lambda: user, raising=False)
 
     class Became(BaseException):
         """In place of the exec, from which there is no return."""
@@ -138,6 +142,7 @@ def test_lab_opens_the_start_notebook(checkout: Path, monkeypatch: pytest.Monkey
         "jupyterlab",
         f"--ServerApp.root_dir={checkout}",
         "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb",
+        *as_root,
         "--no-browser",
         "--port",
         "8889",

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 LOCK, BINDER = ROOT / "requirements.lock", ROOT / "binder" / "requirements.txt"
-SCRIPTS = ["binder/postBuild", "binder/start", "scripts/check_binder", "scripts/lock", ".ci/run"]
+SCRIPTS = ["binder/postBuild", "binder/start", ".ci/check_binder", ".ci/lock", ".ci/run"]
 
 
 def pins(path: Path) -> dict[str, set[str]]:

@@ -18,6 +18,7 @@ from nbclient import NotebookClient
 import ddsched_nb as dd
 from ddsched_nb import errors
 from ddsched_nb.core import events as ev
+from ddsched_nb.core.model import Task
 
 
 @pytest.fixture
@@ -344,3 +345,17 @@ print(run.wait().state, run.to_pandas()["m"].tolist())
         "finished [0, 1, 2, 3, 4]\n",
         "<Run finished: 5 of 5 rows finished, 0 dropped>\n",
     ]
+
+
+async def test_f09_scheduler_and_admission_hold_the_very_same_pool_key(
+    endpoint: dd.EmbeddedEndpoint,
+) -> None:
+    run = dd.start(two_models(endpoint), table=topics(2))
+    await run
+    assert run._engine is not None
+    resolve = run._engine.schedule.resolver.resolve
+    question = resolve(Task("question", 0, 0), 0)
+    (registered,) = [p for p in run._engine.limiter.pools if p.model == "writer-small"]
+    assert question.pool is registered
+    asked = {id(e.pool) for e in run.record.select(ev.ModelRequestStarted)}
+    assert asked == {id(pool) for pool in run._engine.limiter.pools}

@@ -92,7 +92,7 @@ def test_a_run_is_watched_paused_resumed_and_cancelled(open_notebook: Callable[.
     view.get_by_role("button", name="Cancel").click()
     state(view, "Cancelled").wait_for()
     assert figure(view, "of 400 rows") < 400
-    assert view.get_by_role("button").count() == 0
+    view.get_by_role("button").first.wait_for(state="hidden")
     sheet.shoot("live-cancelled", view)
     assert sheet.blocked == []
 

@@ -1,7 +1,7 @@
 """Executes the notebooks in place, so that what they store is what they do now.
 
-    .venv/bin/python scripts/refresh_notebooks.py            # all of them
-    .venv/bin/python scripts/refresh_notebooks.py notebooks/00_start_here.ipynb
+    .venv/bin/python .ci/refresh_notebooks.py            # all of them
+    .venv/bin/python .ci/refresh_notebooks.py notebooks/00_start_here.ipynb
 
 Nothing is stored that differs from run to run: no timestamps, no Python version, no ids of
 widgets. A notebook that fails is left as it was.

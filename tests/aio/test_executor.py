@@ -1,0 +1,138 @@
+"""The model request executor: one attempt, one permit; who owns a refused call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from ddsched_nb.aio.bus import EventBus
+from ddsched_nb.aio.executor import ModelExecutor
+from ddsched_nb.aio.limiter import RequestLimiter
+from ddsched_nb.aio.reporters import RequestReporter
+from ddsched_nb.clients.base import Completion
+from ddsched_nb.core import events as ev
+from ddsched_nb.core.limits import FixedLimit
+from ddsched_nb.core.model import OutcomeKind, PoolKey, Usage
+from ddsched_nb.core.retries import RetryPlan
+from ddsched_nb.errors import ProviderError, RunStalled
+from ddsched_nb.record import RunRecord
+
+POOL = PoolKey("p", "m")
+PLAN = RetryPlan(max_attempts=3, initial_backoff_s=0.005, max_backoff_s=0.01, stall_timeout_s=0.1)
+ANSWER = Completion("text", Usage(3, 4))
+REFUSED = ProviderError("429", kind="rate_limited", status=429, retryable=True, retry_after=0.02)
+FAILED = ProviderError("503", status=503, retryable=True)
+SILENT = ProviderError("no answer", kind="provider_timeout", retryable=True)
+REJECTED = ProviderError("400", status=400)
+
+
+class Bench:
+    """An executor over one pool, and the record of what it did."""
+
+    def __init__(self) -> None:
+        self.record = RunRecord()
+        bus = EventBus()
+        bus.subscribe(self.record)
+        reporter = RequestReporter(bus, asyncio.get_running_loop().time)
+        self.limiter = RequestLimiter(reporter=reporter)
+        self.limiter.register(POOL, FixedLimit(2, pause_s=0.0), cap=2)
+        self.executor = ModelExecutor(self.limiter, PLAN, reporter)
+        self.sent = 0
+
+    def answers(self, *script: Exception | None) -> Callable[[], Awaitable[Completion]]:
+        async def send() -> Completion:
+            step = script[min(self.sent, len(script) - 1)]
+            self.sent += 1
+            if step is not None:
+                raise step
+            return ANSWER
+
+        return send
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    made = Bench()
+    yield made
+    assert made.limiter.permits == 0
+    assert made.limiter.waiting == 0
+
+
+async def test_every_attempt_has_a_permit_of_its_own(bench: Bench) -> None:
+    send = bench.answers(REFUSED, FAILED, None)
+    assert await bench.executor.call(POOL, send, task_id="t") is ANSWER
+    permits = [e.permit_id for e in bench.record.select(ev.ModelRequestStarted)]
+    assert len(set(permits)) == 3
+    assert [e.attempt for e in bench.record.select(ev.ModelRequestStarted)] == [1, 2, 3]
+    outcomes = [e.outcome for e in bench.record.select(ev.RequestLeaseReleased)]
+    assert outcomes == ["rate_limited", "provider_failure", "success"]
+    assert bench.record.select(ev.ModelRequestCompleted)[-1].tokens == 7
+    acquired = [e.permit_id for e in bench.record.select(ev.RequestLeaseAcquired)]
+    assert acquired == permits
+
+
+async def test_a_refused_call_waits_as_long_as_the_server_asked(bench: Bench) -> None:
+    await bench.executor.call(POOL, bench.answers(REFUSED, None))
+    (refused,) = bench.record.select(ev.RequestRateLimited)
+    again = bench.record.select(ev.ModelRequestStarted)[1]
+    assert again.at >= refused.at + 0.02 - 1e-6
+
+
+async def test_a_refused_call_holds_no_permit_while_it_waits(bench: Bench) -> None:
+    call = asyncio.ensure_future(bench.executor.call(POOL, bench.answers(REFUSED, None)))
+    await asyncio.sleep(0.005)
+    assert (bench.limiter.permits, bench.limiter.waiting) == (0, 1)
+    await call
+
+
+async def test_a_call_that_cannot_be_retried_is_not(bench: Bench) -> None:
+    with pytest.raises(ProviderError) as caught:
+        await bench.executor.call(POOL, bench.answers(REJECTED))
+    assert caught.value is REJECTED
+    assert bench.sent == 1
+
+
+@pytest.mark.parametrize("error", [FAILED, SILENT, TimeoutError()])
+async def test_failures_use_up_the_budget(bench: Bench, error: Exception) -> None:
+    with pytest.raises(type(error)):
+        await bench.executor.call(POOL, bench.answers(error))
+    assert bench.sent == PLAN.max_attempts
+
+
+async def test_r12_a_timeout_without_a_status_is_the_providers_end_to_end(bench: Bench) -> None:
+    with pytest.raises(TimeoutError):
+        await bench.executor.call(POOL, bench.answers(TimeoutError()))
+    outcomes = {e.outcome for e in bench.record.select(ev.RequestLeaseReleased)}
+    assert outcomes == {OutcomeKind.PROVIDER_TIMEOUT}
+    assert bench.limiter.statistics(POOL).failed == PLAN.max_attempts
+
+
+async def test_a_bug_in_the_call_is_raised_at_once(bench: Bench) -> None:
+    with pytest.raises(KeyError):
+        await bench.executor.call(POOL, bench.answers(KeyError("x")))
+    assert bench.sent == 1
+    (released,) = bench.record.select(ev.RequestLeaseReleased)
+    assert released.outcome is OutcomeKind.UNEXPECTED_EXCEPTION
+
+
+async def test_refusals_alone_end_as_stalled_with_what_to_do(bench: Bench) -> None:
+    with pytest.raises(RunStalled, match=r"p/m/chat refused every request for 0\.1 s.*quota"):
+        await asyncio.wait_for(bench.executor.call(POOL, bench.answers(REFUSED)), 5)
+    assert bench.sent >= 3
+
+
+async def test_cancelled_in_flight_gives_the_permit_back(bench: Bench) -> None:
+    async def hangs() -> Completion:
+        await asyncio.sleep(60)
+        return ANSWER
+
+    call = asyncio.ensure_future(bench.executor.call(POOL, hangs))
+    await asyncio.sleep(0.005)
+    assert bench.limiter.permits == 1
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    (released,) = bench.record.select(ev.RequestLeaseReleased)
+    assert released.outcome is OutcomeKind.LOCAL_CANCELLED

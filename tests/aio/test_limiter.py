@@ -1,0 +1,263 @@
+"""The request limiter on a real loop: hand-off, cancellation, timeouts, and no polling."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from ddsched_nb.aio.bus import EventBus
+from ddsched_nb.aio.limiter import RequestLimiter
+from ddsched_nb.aio.reporters import RequestReporter
+from ddsched_nb.clients.outcomes import classify
+from ddsched_nb.core import events as ev
+from ddsched_nb.core.limits import AIMDLimit, FixedLimit
+from ddsched_nb.core.model import (
+    SUCCESS,
+    Outcome,
+    OutcomeKind,
+    Permit,
+    PoolKey,
+    ReleaseStatus,
+)
+from ddsched_nb.errors import AdmissionClosed, ProviderError, QueueTimeout
+from ddsched_nb.record import RunRecord
+
+POOL = PoolKey("p", "m")
+
+
+@pytest.fixture
+async def record() -> RunRecord:
+    return RunRecord()
+
+
+@pytest.fixture
+async def limiter(record: RunRecord) -> AsyncIterator[RequestLimiter]:
+    """One pool of one slot; every test must leave it empty."""
+    bus = EventBus()
+    bus.subscribe(record)
+    made = RequestLimiter(reporter=RequestReporter(bus, asyncio.get_running_loop().time))
+    made.register(POOL, FixedLimit(1), cap=1)
+    yield made
+    assert made.permits == 0
+    assert made.waiting == 0
+    assert not made._futures
+
+
+async def park(limiter: RequestLimiter, count: int) -> list[asyncio.Task[Permit]]:
+    tasks = [asyncio.ensure_future(limiter.acquire(POOL)) for _ in range(count)]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def drain(limiter: RequestLimiter, tasks: list[asyncio.Task[Permit]]) -> None:
+    for task in tasks:
+        limiter.release(await task, SUCCESS)
+
+
+async def test_r04_a_waiter_is_woken_in_order(limiter: RequestLimiter) -> None:
+    held = await limiter.acquire(POOL)
+    tasks = await park(limiter, 3)
+    assert not any(task.done() for task in tasks)
+    limiter.release(held, SUCCESS)
+    await asyncio.sleep(0)
+    assert [task.done() for task in tasks] == [True, False, False]
+    await drain(limiter, tasks)
+
+
+def noting(real: Any, name: str, asked: list[str]) -> Any:
+    def noted(*arguments: Any, **options: Any) -> Any:
+        asked.append(name)
+        return real(*arguments, **options)
+
+    return noted
+
+
+async def test_f31_parked_waiters_cost_nothing(
+    limiter: RequestLimiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No poll: with 200 waiters and nothing happening, nobody asks the loop for anything."""
+    held = await limiter.acquire(POOL)
+    tasks = await park(limiter, 200)
+    loop = asyncio.get_running_loop()
+    asked: list[str] = []
+    with monkeypatch.context() as patch:
+        for name in ("call_at", "call_later"):
+            patch.setattr(loop, name, noting(getattr(loop, name), name, asked))
+        turns = 0
+        real_turn = limiter._turn
+
+        def counted(now: float) -> None:
+            nonlocal turns
+            turns += 1
+            real_turn(now)
+
+        patch.setattr(limiter, "_turn", counted)
+        await asyncio.sleep(0.05)
+        assert asked == ["call_later", "call_at"], "only this test's own sleep"
+        assert turns == 0
+    limiter.release(held, SUCCESS)
+    await drain(limiter, tasks)
+
+
+async def test_f31_a_release_wakes_one(limiter: RequestLimiter) -> None:
+    held = await limiter.acquire(POOL)
+    tasks = await park(limiter, 200)
+    for _ in range(3):
+        limiter.release(held, SUCCESS)
+        await asyncio.sleep(0)
+        (woken,) = [task for task in tasks if task.done()]
+        tasks.remove(woken)
+        held = woken.result()
+    limiter.release(held, SUCCESS)
+    await drain(limiter, tasks)
+
+
+async def test_f03_a_queue_timeout_is_not_the_providers_fault(limiter: RequestLimiter) -> None:
+    held = await limiter.acquire(POOL)
+    with pytest.raises(QueueTimeout) as caught:
+        await limiter.acquire(POOL, timeout=0.01)
+    assert classify(caught.value).kind is OutcomeKind.LOCAL_TIMEOUT
+    assert limiter.statistics(POOL).failed == 0
+    limiter.release(held, SUCCESS)
+
+
+async def test_f03_there_is_no_queue_deadline_by_default(limiter: RequestLimiter) -> None:
+    held = await limiter.acquire(POOL)
+    (task,) = await park(limiter, 1)
+    assert limiter._timer is None, "no timer at all waits for it"
+    limiter.release(held, SUCCESS)
+    await drain(limiter, [task])
+
+
+async def test_not_before_is_kept(limiter: RequestLimiter) -> None:
+    loop = asyncio.get_running_loop()
+    wanted = loop.time() + 0.03
+    permit = await limiter.acquire(POOL, not_before=wanted)
+    assert loop.time() >= wanted - 1e-3
+    assert permit.granted_at >= wanted
+    limiter.release(permit, SUCCESS)
+
+
+async def test_cancelled_while_waiting(limiter: RequestLimiter, record: RunRecord) -> None:
+    held = await limiter.acquire(POOL)
+    (task,) = await park(limiter, 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert limiter.waiting == 0
+    assert len(record.select(ev.RequestWaitCancelled)) == 1
+    limiter.release(held, SUCCESS)
+
+
+async def test_cancelled_after_the_grant_gives_the_permit_back(limiter: RequestLimiter) -> None:
+    held = await limiter.acquire(POOL)
+    first, second = await park(limiter, 2)
+    limiter.release(held, SUCCESS)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await drain(limiter, [second])
+
+
+async def test_cancelled_before_the_grant_of_the_same_turn(limiter: RequestLimiter) -> None:
+    held = await limiter.acquire(POOL)
+    first, second = await park(limiter, 2)
+    first.cancel()
+    limiter.release(held, SUCCESS)
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await drain(limiter, [second])
+
+
+async def test_f22_a_cooldowns_end_wakes_by_itself(limiter: RequestLimiter) -> None:
+    held = await limiter.acquire(POOL)
+    limiter.release(held, Outcome(OutcomeKind.RATE_LIMITED, retry_after=0.03))
+    permit = await asyncio.wait_for(limiter.acquire(POOL), 5)
+    assert permit.granted_at >= held.granted_at + 0.03
+    limiter.release(permit, SUCCESS)
+
+
+async def test_a_start_ramp_wakes_by_itself() -> None:
+    limiter = RequestLimiter()
+    now = asyncio.get_running_loop().time()
+    limiter.register(POOL, AIMDLimit(4, started_at=now, startup_ramp_s=0.06), cap=4)
+    permits = await asyncio.wait_for(asyncio.gather(*(limiter.acquire(POOL) for _ in range(4))), 5)
+    assert [round((p.granted_at - now) / 0.02) for p in permits] == [0, 1, 2, 3]
+    for permit in permits:
+        limiter.release(permit, SUCCESS)
+
+
+async def test_paused_grants_nothing_and_forgets_nobody(limiter: RequestLimiter) -> None:
+    limiter.pause(True)
+    (task,) = await park(limiter, 1)
+    await asyncio.sleep(0.01)
+    assert not task.done()
+    limiter.pause(False)
+    await drain(limiter, [task])
+
+
+async def test_closed_ends_all_waiting(limiter: RequestLimiter) -> None:
+    held = await limiter.acquire(POOL)
+    tasks = await park(limiter, 2)
+    limiter.close()
+    for task in tasks:
+        with pytest.raises(AdmissionClosed):
+            await task
+    with pytest.raises(AdmissionClosed):
+        await limiter.acquire(POOL)
+    assert limiter.release(held, SUCCESS) is ReleaseStatus.RELEASED
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (None, OutcomeKind.SUCCESS),
+        (ProviderError("no", kind="rate_limited", retry_after=0.0), OutcomeKind.RATE_LIMITED),
+        (TimeoutError(), OutcomeKind.PROVIDER_TIMEOUT),
+        (KeyError("x"), OutcomeKind.UNEXPECTED_EXCEPTION),
+        (asyncio.CancelledError(), OutcomeKind.LOCAL_CANCELLED),
+    ],
+)
+async def test_a_block_reads_its_outcome_from_the_exception(
+    limiter: RequestLimiter, record: RunRecord, error: BaseException | None, kind: OutcomeKind
+) -> None:
+    async def call() -> None:
+        async with limiter.permit(POOL):
+            if error is not None:
+                raise error
+
+    if error is None:
+        await call()
+    else:
+        with pytest.raises(type(error)):
+            await call()
+    assert [e.outcome for e in record.select(ev.RequestLeaseReleased)] == [kind]
+
+
+async def test_an_outcome_may_be_reported(limiter: RequestLimiter, record: RunRecord) -> None:
+    async with limiter.permit(POOL) as held:
+        held.outcome = Outcome(OutcomeKind.RATE_LIMITED, retry_after=0.0)
+    assert [e.outcome for e in record.select(ev.RequestLeaseReleased)] == ["rate_limited"]
+
+
+async def test_r12_a_bad_release_is_an_event_and_credits_nothing(
+    limiter: RequestLimiter, record: RunRecord
+) -> None:
+    held = await limiter.acquire(POOL)
+    assert limiter.release(held, SUCCESS) is ReleaseStatus.RELEASED
+    assert limiter.release(held, SUCCESS) is ReleaseStatus.DUPLICATE
+    assert limiter.release(held._replace(issuer=-1), SUCCESS) is ReleaseStatus.FOREIGN
+    told = [e.status for e in record.select(ev.RequestReleaseDiagnostic)]
+    assert told == [ReleaseStatus.DUPLICATE, ReleaseStatus.FOREIGN]
+    assert limiter.statistics(POOL).in_flight == 0
+
+
+async def test_f33_asking_twice_is_asking_once(limiter: RequestLimiter) -> None:
+    held = await limiter.acquire(POOL)
+    answers: list[Any] = [limiter.statistics(POOL) for _ in range(3)]
+    assert answers[0] == answers[1] == answers[2]
+    assert repr(limiter) == "<RequestLimiter: 1 in flight, 0 waiting>"
+    limiter.release(held, SUCCESS)
