@@ -261,3 +261,16 @@ async def test_f33_asking_twice_is_asking_once(limiter: RequestLimiter) -> None:
     assert answers[0] == answers[1] == answers[2]
     assert repr(limiter) == "<RequestLimiter: 1 in flight, 0 waiting>"
     limiter.release(held, SUCCESS)
+
+
+async def test_a_timer_that_fires_a_tick_early_does_not_spin(limiter: RequestLimiter) -> None:
+    held = await limiter.acquire(POOL)
+    limiter.release(held, Outcome(OutcomeKind.RATE_LIMITED, retry_after=30.0))
+    (task,) = await park(limiter, 1)
+    due = limiter._timer_at
+    assert limiter._timer is not None
+    limiter._timer.cancel()
+    limiter._on_timer()
+    permit = await asyncio.wait_for(task, 1)
+    assert permit.granted_at == due
+    limiter.release(permit, SUCCESS)

@@ -217,3 +217,17 @@ def test_f18_a_dispatch_is_two_heap_operations_at_any_number_of_flows(
     """Each is O(log flows) comparisons in a heap of at most as many entries as flows."""
     for flows in (1, 64, 1024):
         assert operations_per_dispatch(monkeypatch, flows, 4_096) <= 2
+
+
+def test_a_selection_that_something_overtook_is_stale() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.enqueue("a", "later", priority=2)
+    selection = queue.select()
+    assert selection is not None
+    queue.enqueue("a", "sooner", priority=1)
+    assert not queue.commit(selection)
+    again = queue.select()
+    assert again is not None
+    assert again.item == "sooner"
+    assert queue.commit(again)
+    assert len(queue) == 1

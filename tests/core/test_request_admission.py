@@ -358,3 +358,14 @@ def test_f31_a_release_looks_at_one_waiter_however_many_wait() -> None:
         assert len(admission.advance(1.0).granted) == 1
         looked.append(count)
     assert looked[0] == looked[1] <= 2
+
+
+def test_a_release_in_a_full_pool_wakes_its_waiter_though_the_model_had_room() -> None:
+    admission = RequestAdmission()
+    for pool in (CHAT, EMBED):
+        admission.register(pool, FixedLimit(1), cap=1, aggregate_cap=8)
+    (held,) = grant(admission, 0.0)
+    waiter = admission.enqueue(CHAT, 0.0)
+    assert admission.advance(0.0).granted == []
+    admission.release(held, SUCCESS, 1.0)
+    assert [g.waiter for g in admission.advance(1.0).granted] == [waiter]

@@ -269,3 +269,21 @@ def test_every_policy_admits_a_flow_that_is_alone(policy: type[StrictFair]) -> N
     a = flow("a")
     verdict = policy().decide(ready(a, 1), {SUBMISSION: 9}, {SUBMISSION: 1}, False)
     assert isinstance(verdict, Admit)
+
+
+def test_a_flow_that_is_below_its_share_again_takes_its_turns() -> None:
+    a, b = flow("a"), flow("b")
+    admission = TaskAdmission({SUBMISSION: 8})
+    admission.register(a)
+    admission.register(b)
+    dispatcher = Dispatcher(admission)
+    for number in range(20):
+        dispatcher.enqueue(ready(a, number))
+    held = fill(dispatcher)
+    for number in range(20):
+        dispatcher.enqueue(ready(b, number))
+    assert fill(dispatcher) == []
+    for step in held:
+        dispatcher.release(step.lease)
+    order = [str(step.lease.flow.identity[0]) for step in fill(dispatcher)]
+    assert sorted(order[:4]) == ["a", "a", "b", "b"]
