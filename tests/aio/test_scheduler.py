@@ -511,3 +511,22 @@ async def test_a_lease_is_released_exactly_once() -> None:
     await bench.scheduler.run()
     assert statuses == [ReleaseStatus.RELEASED, ReleaseStatus.DUPLICATE] * 3
     assert bench.schedule.running == 0
+
+
+async def test_f21_what_a_batch_left_over_starts_in_the_next_turn() -> None:
+    """No worker ends before all have started: only the scheduler itself can go on."""
+    everybody, started = asyncio.Event(), 0
+
+    async def waits(row: Any, _: Any) -> int:
+        nonlocal started
+        started += 1
+        if started == 3 * scheduler_module.BATCH:
+            everybody.set()
+        await everybody.wait()
+        return 1
+
+    rows = 3 * scheduler_module.BATCH
+    models = {"w": (ModelKey("p", "m"), rows)}
+    bench = wire([(column("w"), waits)], rows=rows, buffer_size=rows, models=models)
+    await asyncio.wait_for(bench.scheduler.run(), 5)
+    bench.assert_clean()
