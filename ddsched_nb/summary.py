@@ -64,7 +64,9 @@ class RunSummary:
         if self.why:
             lines.append(self.why)
         lines += [f"  {count} x {reason}" for reason, count in self.dropped_by]
-        return "\n".join([*lines, text_table(_HEAD, self._cells())])
+        if self.models:
+            lines.append(text_table(_HEAD, self._cells()))
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         caption = repr(self).split("\n", 1)[0]

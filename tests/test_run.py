@@ -359,3 +359,46 @@ async def test_f09_scheduler_and_admission_hold_the_very_same_pool_key(
     assert question.pool is registered
     asked = {id(e.pool) for e in run.record.select(ev.ModelRequestStarted)}
     assert asked == {id(pool) for pool in run._engine.limiter.pools}
+
+
+async def test_a_generator_that_cancels_itself_drops_its_row_and_says_so() -> None:
+    async def gives_up(row: Any) -> int:
+        if row.number == 1:
+            raise asyncio.CancelledError
+        return 1
+
+    pipeline = dd.Pipeline(
+        columns=[dd.Column("n", generate=list), dd.Column("m", needs=["n"], generate=gives_up)]
+    )
+    retry = dd.RetryConfig(deferral_delay_s=0.01)
+    run = await dd.start(pipeline, rows=3, config=dd.RunConfig(retry=retry))
+    assert [(e.row, e.reason) for e in run.errors] == [
+        (1, "CancelledError: its task was cancelled")
+    ]
+    assert list(run.to_pandas().index) == [0, 2]
+
+
+async def test_no_rows_and_no_models_make_a_summary_of_one_line() -> None:
+    run = await dd.start(dd.Pipeline(columns=[dd.Column("n", generate=list)]), rows=0)
+    assert repr(run.summary()) == "finished: 0 of 0 rows finished, 0 dropped"
+
+
+async def test_two_runs_go_on_side_by_side_and_aliases_share_the_least_cap() -> None:
+    profile = dd.EndpointProfile(model="m", capacity=8, latency=0.01)
+    with dd.EmbeddedEndpoint([profile]) as endpoint:
+        pipeline = dd.Pipeline(
+            providers=[dd.OpenAICompatible("local", base_url=endpoint.base_url)],
+            models=[
+                dd.Model("wide", provider="local", id="m", max_parallel_requests=8),
+                dd.Model("narrow", provider="local", id="m", max_parallel_requests=2),
+            ],
+            columns=[
+                dd.ModelColumn("x", model="wide", prompt="Ask about {{ topic }}."),
+                dd.ModelColumn("y", model="narrow", prompt="Answer {{ x }}."),
+            ],
+        )
+        runs = [dd.start(pipeline, table=topics(20)) for _ in range(2)]
+        for run in runs:
+            await run
+        assert [run.summary().finished for run in runs] == [20, 20]
+        assert endpoint.stats()["m"].max_in_flight <= 4

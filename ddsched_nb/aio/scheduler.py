@@ -300,6 +300,6 @@ class Scheduler:
 
 def _end_of(task: asyncio.Task[TaskEnd]) -> TaskEnd:
     if task.cancelled():
-        return TaskEnd(EndKind.CANCELLED)
+        return TaskEnd(EndKind.CANCELLED, error=asyncio.CancelledError("its task was cancelled"))
     error = task.exception()
     return task.result() if error is None else TaskEnd(judge(error), error=error)

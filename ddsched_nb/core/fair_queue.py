@@ -10,12 +10,17 @@ ineligible closes a gate: the flow then waits behind that gate, with its tag, un
 and is not looked at again before. A selection therefore costs O(log flows), however many items are
 queued and however many flows are blocked.
 
+The clock runs on while a gate is closed. When the gate opens, all behind it are moved up to the
+clock together: they come with no credit for the time they could not use, and keep the distances
+that their weights gave them. A flow that is served from behind an open gate stays behind it.
+
 Inside a flow, items leave by priority (lowest first), then in order of arrival. Arrivals in order
 of priority, the common case, are appended in O(1); only late ones pass through a heap.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Hashable
 from heapq import heapify, heappop, heappush
@@ -101,27 +106,32 @@ _Entry = tuple[float, int, _FlowState[T]]
 
 
 class _TagHeap(Generic[T]):
-    """Flows by finish tag. An entry is current while its flow points back at it."""
+    """Flows by finish tag, less `shift`. An entry is current while its flow points back at it."""
 
-    __slots__ = ("closed", "entries", "live")
+    __slots__ = ("closed", "entries", "live", "shift")
 
     def __init__(self) -> None:
         self.entries: list[_Entry[T]] = []
         self.live = 0
         self.closed = False
+        self.shift = 0.0
 
-    def push(self, entry: _Entry[T]) -> None:
-        heappush(self.entries, entry)
+    def push(self, tag: float, order: int, flow: _FlowState[T]) -> None:
+        flow.entry = (tag - self.shift, order, flow)
+        heappush(self.entries, flow.entry)
         self.live += 1
-        entry[2].entry = entry
 
-    def forget(self, flow: _FlowState[T]) -> None:
-        """Makes a flow's entry stale; sweeps when the stale outnumber the living."""
-        flow.entry = None
+    def remove(self, flow: _FlowState[T]) -> float:
+        """Takes a flow's entry out, and gives its tag; sweeps when the stale outnumber the rest."""
+        entry, flow.entry = flow.entry, None
+        assert entry is not None, "a flow with something queued stands in one heap"
         self.live -= 1
+        if self.entries[0] is entry:
+            heappop(self.entries)
         if len(self.entries) > _SWEEP_FLOOR and len(self.entries) > 2 * self.live:
             self.entries = [e for e in self.entries if e[2].entry is e]
             heapify(self.entries)
+        return entry[0] + self.shift
 
     def top(self) -> _Entry[T] | None:
         entries = self.entries
@@ -130,6 +140,12 @@ class _TagHeap(Generic[T]):
                 return entries[0]
             heappop(entries)
         return None
+
+    def catch_up(self, clock: float) -> None:
+        """Moves all flows up together, so that none stands before the clock."""
+        top = self.top()
+        if top is not None:
+            self.shift = max(self.shift, clock - top[0])
 
 
 class Selection(NamedTuple, Generic[T]):
@@ -190,24 +206,23 @@ class FairQueue(Generic[T]):
         Args:
             flow: Names the flow; flows come into being when first used.
             item: What to queue.
-            weight: The flow's share relative to others, above 0. A changed weight holds from the
-                flow's next finish tag on.
+            weight: The flow's share relative to others, finite and above 0. A changed weight holds
+                from the flow's next finish tag on.
             priority: Lower leaves first within the flow.
 
         Returns:
             The ticket that `discard` takes.
 
         Raises:
-            ConfigError: `weight` is not above 0.
+            ConfigError: `weight` is not a finite number above 0.
         """
-        if not weight > 0:
-            raise ConfigError(f"weight of flow {flow!r} is {weight!r}; give a number above 0")
+        check_weight(flow, weight)
         self._order += 1
         ticket = Ticket(flow, item, priority, self._order)
         state = self._flows.get(flow)
         if state is None:
             state = self._flows[flow] = _FlowState(flow, weight)
-            self._open.push((self._clock + 1.0 / weight, ticket.order, state))
+            self._open.push(self._clock + 1.0 / weight, ticket.order, state)
         state.weight = weight
         state.push(ticket)
         state.version += 1
@@ -216,33 +231,37 @@ class FairQueue(Generic[T]):
 
     def select(self) -> Selection[T] | None:
         """The item with the lowest finish tag among flows behind no closed gate, or None."""
-        best = self._open.top()
-        for gate in self._gates.values():
-            if not gate.closed:
-                entry = gate.top()
-                if entry is not None and (best is None or entry[:2] < best[:2]):
-                    best = entry
-        return None if best is None else self._selection(best)
+        best, best_at = None, (math.inf, math.inf)
+        for heap in (self._open, *self._gates.values()):
+            entry = None if heap.closed else heap.top()
+            if entry is not None and (at := (entry[0] + heap.shift, entry[1])) < best_at:
+                best, best_at = entry, at
+        return None if best is None else self._selection(best, best_at[0])
 
     def peek(self, gate: Hashable) -> Selection[T] | None:
         """The item with the lowest finish tag behind `gate`, open or closed, or None."""
         heap = self._gates.get(gate)
         entry = heap.top() if heap else None
-        return None if entry is None else self._selection(entry)
+        if heap is None or entry is None:
+            return None
+        return self._selection(entry, entry[0] + heap.shift)
 
     def commit(self, selection: Selection[T]) -> bool:
         """Takes the selected item out. False, and no change, if the selection is stale."""
         state = self._flows.get(selection.flow)
         if state is None or state.version != selection.version or not selection.ticket.live:
             return False
-        self._leave(state)
+        heap = self._heap_of(state)
+        heap.remove(state)
         state.pop(selection.ticket)
         state.version += 1
         self._size -= 1
         self._clock = max(self._clock, selection.tag)
+        if not state.live or heap.closed:
+            self._pass_gate(state)
+            heap = self._open
         if state.live:
-            tag = self._clock + 1.0 / state.weight
-            self._open.push((tag, state.head().order, state))
+            heap.push(self._clock + 1.0 / state.weight, state.head().order, state)
         else:
             del self._flows[state.key]
         return True
@@ -266,27 +285,25 @@ class FairQueue(Generic[T]):
         heap = self._gates.get(gate)
         if heap is None:
             heap = self._gates[gate] = _TagHeap()
-        heap.closed = True
-        if state.gate != gate and state.entry is not None:
-            entry = state.entry
-            self._leave(state)
-            heap.push((entry[0], entry[1], state))
+        if state.gate != gate:
+            if heap.closed:
+                heap.catch_up(self._clock)
+            heap.push(self._leave(state), state.head().order, state)
             state.gate = gate
+        heap.closed = True
 
     def open(self, gate: Hashable) -> None:
         """Lets the flows behind `gate` be selected again; costs nothing per flow."""
         heap = self._gates.get(gate)
-        if heap is not None:
+        if heap is not None and heap.closed:
+            heap.catch_up(self._clock)
             heap.closed = False
 
     def lift(self, flow: Hashable) -> None:
         """Takes one flow out from behind its gate, whatever becomes of the others."""
         state = self._flows.get(flow)
-        if state is None or state.gate is None or state.entry is None:
-            return
-        entry = state.entry
-        self._leave(state)
-        self._open.push((entry[0], entry[1], state))
+        if state is not None and state.gate is not None:
+            self._open.push(self._leave(state), state.head().order, state)
 
     def gate_of(self, flow: Hashable) -> Hashable | None:
         """The gate that `flow` stands behind, or None."""
@@ -297,20 +314,32 @@ class FairQueue(Generic[T]):
         """Closed gates with the number of flows behind each."""
         return {key: gate.live for key, gate in self._gates.items() if gate.closed}
 
-    def _selection(self, entry: _Entry[T]) -> Selection[T]:
+    def _selection(self, entry: _Entry[T], tag: float) -> Selection[T]:
         state = entry[2]
         head = state.head()
-        return Selection(state.key, head.item, head, state.version, entry[0])
+        return Selection(state.key, head.item, head, state.version, tag)
 
-    def _leave(self, state: _FlowState[T]) -> None:
-        """Takes a flow's entry out of the heap it stands in."""
-        heap = self._open if state.gate is None else self._gates[state.gate]
-        if heap.entries and heap.entries[0] is state.entry:
-            heappop(heap.entries)
-            state.entry = None
-            heap.live -= 1
-        else:
-            heap.forget(state)
-        if state.gate is not None and not heap.live:
+    def _heap_of(self, state: _FlowState[T]) -> _TagHeap[T]:
+        return self._open if state.gate is None else self._gates[state.gate]
+
+    def _leave(self, state: _FlowState[T]) -> float:
+        """Takes a flow out of the heap it stands in, and gives its tag."""
+        tag = self._heap_of(state).remove(state)
+        self._pass_gate(state)
+        return tag
+
+    def _pass_gate(self, state: _FlowState[T]) -> None:
+        """Takes a flow, whose entry is out already, from its gate; nobody behind it, no gate."""
+        if state.gate is not None and not self._gates[state.gate].live:
             del self._gates[state.gate]
         state.gate = None
+
+
+def check_weight(flow: Hashable, weight: float) -> None:
+    """Refuses a weight that no flow can have.
+
+    Raises:
+        ConfigError: `weight` is not a finite number above 0.
+    """
+    if not 0 < weight < math.inf:
+        raise ConfigError(f"weight of flow {flow!r} is {weight!r}; give a finite number above 0")

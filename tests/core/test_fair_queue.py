@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Hashable
 from typing import Any
 
 import pytest
@@ -57,8 +58,7 @@ class Queueing(RuleBasedStateMachine):
         if selection is not None:
             assert self.queue.commit(selection)
             assert not self.queue.commit(selection), "a selection holds once"
-            self.remove(str(selection.flow), selection.item)
-            self.behind.pop(str(selection.flow), None)
+            self.serve(str(selection.flow), selection.item)
 
     @precondition(lambda self: self.stale)
     @rule(data=st.data())
@@ -69,8 +69,7 @@ class Queueing(RuleBasedStateMachine):
         head = min(self.model[flow])[1] if flow in self.model else None
         if self.queue.commit(selection):
             assert selection.item == head
-            self.remove(flow, selection.item)
-            self.behind.pop(flow, None)
+            self.serve(flow, selection.item)
 
     @precondition(lambda self: self.tickets)
     @rule(data=st.data())
@@ -98,6 +97,12 @@ class Queueing(RuleBasedStateMachine):
     def lift(self, flow: str) -> None:
         self.queue.lift(flow)
         self.behind.pop(flow, None)
+
+    def serve(self, flow: str, item: int) -> None:
+        """Whoever is served stays behind an open gate, and leaves a closed one."""
+        if self.behind.get(flow) in self.closed:
+            del self.behind[flow]
+        self.remove(flow, item)
 
     def remove(self, flow: str, item: int) -> None:
         self.taken.append(item)
@@ -169,10 +174,93 @@ def test_a_flow_that_waited_long_gets_no_more_than_its_turn() -> None:
     assert order.count("late") <= 4
 
 
-@pytest.mark.parametrize("weight", [0, -1, float("nan")])
+@given(
+    weights=st.lists(st.sampled_from([0.5, 1.0, 2.0, 3.0, 7.0]), min_size=2, max_size=4),
+    runs_on=st.integers(0, 5),
+    eager=st.booleans(),
+)
+def test_flows_behind_one_gate_are_served_by_weight_though_the_clock_runs_on(
+    weights: list[float], runs_on: int, eager: bool
+) -> None:
+    """A slow resource with one slot, behind a gate while it is held; a free flow runs meanwhile."""
+    queue: FairQueue[int] = FairQueue()
+    turns = 60
+    for flow, weight in enumerate(weights):
+        for item in range(turns):
+            queue.enqueue(flow, item, weight=weight)
+    for item in range(turns * (len(weights) + runs_on + 2)):
+        queue.enqueue("free", item)
+    served: Counter[Any] = Counter()
+    for _ in range(turns):
+        queue.open("slow")
+        slot_free, free_runs = True, runs_on
+        while (selection := queue.select()) is not None:
+            if selection.flow == "free":
+                if free_runs == 0 and not (eager and slot_free):
+                    break
+                free_runs = max(0, free_runs - 1)
+                queue.commit(selection)
+            elif slot_free:
+                slot_free = False
+                queue.commit(selection)
+                served[selection.flow] += 1
+            else:
+                queue.close(selection, "slow")
+        for i, w_i in enumerate(weights):
+            for j, w_j in enumerate(weights):
+                assert abs(served[i] / w_i - served[j] / w_j) <= 1 / w_i + 1 / w_j + 1e-9
+
+
+def test_whoever_comes_to_a_closed_gate_late_waits_for_no_more_than_its_turn() -> None:
+    queue: FairQueue[str] = FairQueue()
+
+    def serve() -> Hashable:
+        selection = queue.select()
+        assert selection is not None
+        assert queue.commit(selection)
+        return selection.flow
+
+    def shut() -> None:
+        selection = queue.select()
+        assert selection is not None
+        queue.close(selection, "gate")
+
+    for n in range(50):
+        queue.enqueue("old", f"old {n}")
+    shut()
+    for n in range(100):
+        queue.enqueue("free", f"free {n}")
+    for _ in range(30):
+        assert serve() == "free"
+    for n in range(50):
+        queue.enqueue("new", f"new {n}")
+    assert serve() == "free"
+    shut()
+    assert queue.gate_of("new") == "gate"
+    for _ in range(30):
+        assert serve() == "free"
+    queue.open("gate")
+    order = [flow for flow in (serve() for _ in range(12)) if flow != "free"]
+    assert 3 <= order.count("new") <= 5
+    assert 3 <= order.count("old") <= 5
+
+
+@pytest.mark.parametrize("weight", [0, -1, float("nan"), float("inf")])
 def test_a_weight_must_be_above_0(weight: float) -> None:
     with pytest.raises(ConfigError, match="weight of flow 'a'"):
         FairQueue[int]().enqueue("a", 1, weight=weight)
+
+
+def test_f30_entries_follow_the_flows_down_as_well() -> None:
+    queue: FairQueue[int] = FairQueue()
+    tickets = [queue.enqueue(flow, flow, weight=1 / (flow + 1)) for flow in range(1_000)]
+    for ticket in tickets[501:]:
+        queue.discard(ticket)
+    while queue.flows > 1:
+        selection = queue.select()
+        assert selection is not None
+        queue.commit(selection)
+    assert queue.entries() <= 2 + fair_queue._SWEEP_FLOOR
 
 
 class Counting:
