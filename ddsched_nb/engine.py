@@ -19,6 +19,7 @@ from ddsched_nb.clients.base import ModelClient
 from ddsched_nb.config import RequestAdmissionConfig, RunConfig
 from ddsched_nb.core.dispatch import Dispatcher
 from ddsched_nb.core.frontier import Frontier
+from ddsched_nb.core.graph import ColumnGraph
 from ddsched_nb.core.limits import AIMDLimit, FixedLimit, Limit
 from ddsched_nb.core.model import ModelKey, PoolKey
 from ddsched_nb.core.resolver import Resolver, Routing, derive_capacities
@@ -60,54 +61,29 @@ def build(
         GraphError: The columns and the input table do not fit together.
     """
     graph = pipeline.graph(table.names)
-    keys = {model.alias: ModelKey(model.provider, model.model_id) for model in pipeline.models}
     capacities = pipeline.model_capacities
+    # One canonical key a pool, on the side of the scheduler and on that of admission.
+    pools = {key: PoolKey(key.provider, key.model) for key in capacities}
     clients = {provider.name: provider.client() for provider in pipeline.providers}
     requests = RequestReporter(bus, clock)
     limiter = RequestLimiter(reporter=requests)
-    # One canonical key a pool, on the side of the scheduler and on that of admission.
-    pools = {key: PoolKey(key.provider, key.model) for key in capacities}
     for key, capacity in capacities.items():
         limit = make_limit(config.request_admission, capacity.cap, clock())
         limiter.register(pools[key], limit, cap=capacity.cap)
 
-    plan = RowGroupPlan(table.rows, config.buffer_size)
-    schedule = Schedule(
-        Frontier(graph),
-        Resolver(graph, {c.name: _routing(c, pipeline, keys, pools) for c in pipeline.columns}),
-        Dispatcher(
-            TaskAdmission(
-                derive_capacities(
-                    {key: c.cap for key, c in capacities.items()}, config.max_in_flight_tasks
-                )
-            )
-        ),
-        RowGroupGovernor(plan, config.max_concurrent_row_groups),
-        Deferrals(config.retry.max_deferrals, config.retry.deferral_delay_s),
-    )
     outputs = [name for column in pipeline.columns for name in column.spec.outputs]
     buffer = RowGroupBuffer(table.names, outputs, table.read)
-    progress = Progress()
-    results = ResultTable([*table.names, *outputs])
-    executor = ModelExecutor(limiter, _retry_plan(config), requests)
+    worker = Worker(
+        _works(pipeline, clients, pools),
+        buffer,
+        ModelExecutor(limiter, _retry_plan(config), requests),
+    )
+    schedule = _schedule(pipeline, graph, pools, table.rows, config)
+    progress, results = Progress(), ResultTable([*table.names, *outputs])
     reporter = SchedulerReporter(bus, clock)
-    bindings = {
-        model.alias: ModelBinding(
-            clients[model.provider],
-            model.model_id,
-            pools[keys[model.alias]],
-            model.system,
-            model.params,
-        )
-        for model in pipeline.models
-    }
-    works = {
-        column.name: Work(column.spec, column.run, {a: bindings[a] for a in column.models})
-        for column in pipeline.columns
-    }
     scheduler = Scheduler(
         schedule,
-        Worker(works, buffer, executor),
+        worker,
         buffer,
         results,
         progress,
@@ -144,12 +120,43 @@ def _retry_plan(config: RunConfig) -> RetryPlan:
     )
 
 
-def _routing(
-    column: Column | ModelColumn,
+def _schedule(
     pipeline: Pipeline,
-    keys: Mapping[str, ModelKey],
+    graph: ColumnGraph,
     pools: Mapping[ModelKey, PoolKey],
+    rows: int,
+    config: RunConfig,
+) -> Schedule:
+    caps = {key: capacity.cap for key, capacity in pipeline.model_capacities.items()}
+    routings = {column.name: _routing(column, pipeline, pools) for column in pipeline.columns}
+    return Schedule(
+        Frontier(graph),
+        Resolver(graph, routings),
+        Dispatcher(TaskAdmission(derive_capacities(caps, config.max_in_flight_tasks))),
+        RowGroupGovernor(RowGroupPlan(rows, config.buffer_size), config.max_concurrent_row_groups),
+        Deferrals(config.retry.max_deferrals, config.retry.deferral_delay_s),
+    )
+
+
+def _works(
+    pipeline: Pipeline, clients: Mapping[str, ModelClient], pools: Mapping[ModelKey, PoolKey]
+) -> dict[str, Work]:
+    bindings = {
+        model.alias: ModelBinding(
+            clients[model.provider], model.model_id, pools[model.key], model.system, model.params
+        )
+        for model in pipeline.models
+    }
+    return {
+        column.name: Work(column.spec, column.run, {a: bindings[a] for a in column.models})
+        for column in pipeline.columns
+    }
+
+
+def _routing(
+    column: Column | ModelColumn, pipeline: Pipeline, pools: Mapping[ModelKey, PoolKey]
 ) -> Routing:
+    keys = {model.alias: model.key for model in pipeline.models}
     models = tuple(keys[alias] for alias in column.models)
     pool = pools[models[0]] if len(set(models)) == 1 else None
     return Routing(pipeline.metadata(column), models, pool)

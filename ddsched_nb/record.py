@@ -24,6 +24,10 @@ FULL_RECORD_TASKS = 50_000
 TRUNCATED_EVENTS = 100_000
 
 
+# What decoding bytes that are no record of ours may raise.
+_DAMAGE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
 class _Header(msgspec.Struct, frozen=True):
     schema: str
     version: int
@@ -39,11 +43,11 @@ class RunRecord:
     """
 
     def __init__(self, events: Iterable[Event] = (), *, keep: int | None = None) -> None:
-        self._events: deque[Event] | list[Event] = (
-            list(events) if keep is None else deque(events, maxlen=keep)
-        )
+        self._events: deque[Event] | list[Event] = [] if keep is None else deque(maxlen=keep)
         self._keep = keep
         self.truncated = False
+        for event in events:
+            self(event)
 
     def __call__(self, event: Event) -> None:
         """Takes the next event; a record is a subscriber of the event bus."""
@@ -119,7 +123,7 @@ class RunRecord:
 def _read_header(source: Path, lines: list[bytes]) -> _Header:
     try:
         header = msgspec.json.decode(lines[0] if lines else b"", type=_Header)
-    except msgspec.DecodeError as error:
+    except _DAMAGE as error:
         raise RecordError(f"{str(source)!r} is not a run record: {error}") from error
     if header.schema != SCHEMA:
         raise RecordError(f"{str(source)!r} holds {header.schema!r}, not {SCHEMA!r}")
@@ -139,6 +143,6 @@ def _decoder() -> msgspec.json.Decoder[Any]:
 def _decode(source: Path, number: int, line: bytes) -> Event:
     try:
         event: Event = _decoder().decode(line)
-    except msgspec.DecodeError as error:
+    except _DAMAGE as error:
         raise RecordError(f"line {number} of {str(source)!r} is no event: {error}") from error
     return event

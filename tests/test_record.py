@@ -143,6 +143,37 @@ def test_a_file_that_is_no_record_says_why(tmp_path: Path, text: str, said: str)
         RunRecord.load(path)
 
 
+HEADER = b'{"schema":"ddsched-nb-record","version":1,"truncated":false}\n'
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"\xff\xfe\n",
+        b'{"kind":"task_completed","at":1.0,"sequence":1,"task_id":"\xff","outcome":"x"}\n',
+        b'{"kind":"run_paused","at":1.0,"sequence":1,"x":' + b"[" * 100_000 + b"\n",
+        b"\n",
+        b"[]\n",
+    ],
+    ids=["bytes", "text", "depth", "empty", "list"],
+)
+def test_damage_of_any_kind_is_a_record_error(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(HEADER + b'{"kind":"run_paused","at":1.0,"sequence":1}\n' + damage)
+    with pytest.raises(RecordError, match=r"line 3 of '.*r\.jsonl' is no event"):
+        RunRecord.load(path)
+    path.write_bytes(damage)
+    with pytest.raises(RecordError, match="is not a run record"):
+        RunRecord.load(path)
+
+
+def test_what_is_given_at_the_start_may_be_cut_short_too() -> None:
+    events = [RunPaused(float(n), n) for n in range(3)]
+    assert RunRecord(events, keep=2).truncated
+    assert list(RunRecord(events, keep=2).events) == events[1:]
+    assert not RunRecord(events, keep=3).truncated
+
+
 def test_files_that_cannot_be_read_or_written(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="cannot read the record"):
         RunRecord.load(tmp_path / "missing.jsonl")

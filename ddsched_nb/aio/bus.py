@@ -37,6 +37,8 @@ class EventBus:
 
         def unsubscribe() -> None:
             self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
+            # Another one may live at the same address later.
+            self._reported = {key for key in self._reported if key[0] != id(subscriber)}
 
         return unsubscribe
 

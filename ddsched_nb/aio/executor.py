@@ -99,8 +99,10 @@ class ModelExecutor:
             raise
         finally:
             seconds = asyncio.get_running_loop().time() - permit.granted_at
-            self._reporter.answered(permit, task_id, outcome, seconds)
-            self._limiter.release(permit, outcome)
+            try:
+                self._reporter.answered(permit, task_id, outcome, seconds)
+            finally:
+                self._limiter.release(permit, outcome)
 
     def _next_try(
         self,

@@ -18,7 +18,7 @@ from ddsched_nb.clients.outcomes import classify
 from ddsched_nb.core.limits import Limit
 from ddsched_nb.core.model import Outcome, OutcomeKind, Permit, PoolKey, ReleaseStatus
 from ddsched_nb.core.pools import PoolStatistics
-from ddsched_nb.core.request_admission import RequestAdmission
+from ddsched_nb.core.request_admission import RequestAdmission, Turn
 from ddsched_nb.errors import AdmissionClosed, QueueTimeout
 
 _CANCELLED = Outcome(OutcomeKind.LOCAL_CANCELLED)
@@ -83,7 +83,7 @@ class RequestLimiter:
         Args:
             pool: Where the call goes.
             flow: Whose call it is; flows share a pool fairly.
-            weight: The flow's weight, above 0.
+            weight: The flow's weight, finite and above 0.
             not_before: No permit before this instant of the loop's clock.
             timeout: Seconds to wait at the most; without end if None.
             task_id: The task that asks, for events.
@@ -91,7 +91,7 @@ class RequestLimiter:
         Raises:
             QueueTimeout: `timeout` passed. No provider was asked.
             AdmissionClosed: The limiter was closed.
-            ConfigError: The pool is not registered.
+            ConfigError: The pool is not registered, or `weight` is not a finite number above 0.
         """
         loop = self._running_loop()
         if self._closed:
@@ -107,27 +107,25 @@ class RequestLimiter:
         )
         future: asyncio.Future[Permit] = loop.create_future()
         self._futures[waiter] = future
-        self._reporter.wait_started(pool, waiter, task_id, self._admission.waiters(pool))
-        self._turn(now)
-        if future.done():
-            return future.result()
+        # Nothing may stand between here and the try: however this ends, nothing stays behind.
         try:
+            self._reporter.wait_started(pool, waiter, task_id, self._admission.waiters(pool))
+            self._turn(now)
             return await future
-        except asyncio.CancelledError:
-            self._abandon(pool, waiter, future)
-            raise
         except QueueTimeout:
             self._reporter.wait_timeout(pool, waiter)
+            raise
+        except BaseException:
+            self._abandon(pool, waiter, future)
             raise
 
     def release(self, permit: Permit, outcome: Outcome) -> ReleaseStatus:
         """Gives a permit back with how its call ended; a bad release credits nothing."""
         now = self._running_loop().time()
-        status = self._admission.release(permit, outcome, now)
-        in_flight = self._admission.in_flight(permit.pool)
-        self._reporter.released(permit, outcome, status, in_flight)
-        self._turn(now)
-        return status
+        try:
+            return self._give_back(permit, outcome, now)
+        finally:
+            self._turn(now)
 
     @asynccontextmanager
     async def permit(self, pool: PoolKey, **wait: Any) -> AsyncIterator[HeldPermit]:
@@ -195,10 +193,22 @@ class RequestLimiter:
         return self._running_loop().time()
 
     def _turn(self, now: float) -> None:
-        turn = self._admission.advance(now)
+        # A permit given back may go to a waiter that was cancelled too: a loop, not a recursion,
+        # since as many as wait may be cancelled at once.
+        while orphans := self._hand_over(self._admission.advance(now)):
+            for permit in orphans:
+                self._give_back(permit, _CANCELLED, now)
+
+    def _give_back(self, permit: Permit, outcome: Outcome, now: float) -> ReleaseStatus:
+        status = self._admission.release(permit, outcome, now)
+        in_flight = self._admission.in_flight(permit.pool)
+        self._reporter.released(permit, outcome, status, in_flight)
+        return status
+
+    def _hand_over(self, turn: Turn) -> list[Permit]:
+        """Wakes whom a turn names, then tells of it; gives the permits that nobody waits for."""
         orphans = []
         for waiter, permit in turn.granted:
-            self._reporter.acquired(permit)
             future = self._futures.pop(waiter)
             if future.done():
                 # Its coroutine was cancelled, and has not run since to take the waiter out.
@@ -211,11 +221,12 @@ class RequestLimiter:
                 future.set_exception(
                     QueueTimeout("no permit within the timeout; the provider was not asked")
                 )
+        self._arm(turn.next_deadline)
+        for _, permit in turn.granted:
+            self._reporter.acquired(permit)
         for change in turn.changes:
             self._reporter.changed(change)
-        self._arm(turn.next_deadline)
-        for permit in orphans:
-            self.release(permit, _CANCELLED)
+        return orphans
 
     def _arm(self, deadline: float) -> None:
         if deadline == self._timer_at:
@@ -234,7 +245,7 @@ class RequestLimiter:
         self._turn(now)
 
     def _abandon(self, pool: PoolKey, waiter: int, future: asyncio.Future[Permit]) -> None:
-        """The waiting coroutine was cancelled: no place and no permit may remain."""
+        """The waiting coroutine cannot go on: no place and no permit may remain."""
         self._futures.pop(waiter, None)
         now = self._running_loop().time()
         if future.done() and not future.cancelled() and future.exception() is None:

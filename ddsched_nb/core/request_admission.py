@@ -14,6 +14,7 @@ from collections.abc import Hashable
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
+from ddsched_nb.core.fair_queue import check_weight
 from ddsched_nb.core.limits import Limit
 from ddsched_nb.core.model import ModelKey, Outcome, Permit, PoolKey, ReleaseStatus
 from ddsched_nb.core.pools import (
@@ -132,13 +133,15 @@ class RequestAdmission:
             pool: Where it wants to go.
             now: The instant of the call, in seconds.
             flow: Whose request this is; flows share a pool fairly.
-            weight: The flow's weight, above 0.
+            weight: The flow's weight, finite and above 0.
             not_before: No permit before this instant.
             deadline: No permit at or after this instant; then the waiter expires.
 
         Raises:
-            ConfigError: The pool is not registered.
+            ConfigError: The pool is not registered, or `weight` is not a finite number above 0.
         """
+        # Before anything is booked, and not when the waiter comes due: then it would hit others.
+        check_weight(flow, weight)
         state = self._pools.get(pool)
         if state is None:
             known = ", ".join(key.label for key in self._pools) or "none"

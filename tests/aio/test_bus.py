@@ -46,3 +46,33 @@ def test_a_subscriber_can_leave() -> None:
     bus.publish(RunPaused(1.0, 2))
     assert len(taken) == 1
     assert not bus.listening
+
+
+def test_r03_whoever_comes_to_the_place_of_one_that_left_is_reported_anew(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bus = EventBus()
+
+    def broken(event: Event) -> None:
+        raise ValueError
+
+    for n in range(2):
+        leave = bus.subscribe(broken)
+        bus.publish(RunPaused(float(n), n))
+        leave()
+    assert len(caplog.records) == 2
+    assert bus.lost == {"run_paused": 2}
+
+
+def test_who_subscribes_during_an_event_gets_the_next() -> None:
+    bus = EventBus()
+    late: list[Event] = []
+
+    def inviting(event: Event) -> None:
+        leave()
+        bus.subscribe(late.append)
+
+    leave = bus.subscribe(inviting)
+    for n in range(3):
+        bus.publish(RunPaused(float(n), n))
+    assert [event.sequence for event in late] == [1, 2]

@@ -14,7 +14,7 @@ from ddsched_nb.aio.reporters import RequestReporter
 from ddsched_nb.clients.base import Completion
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.limits import FixedLimit
-from ddsched_nb.core.model import OutcomeKind, PoolKey, Usage
+from ddsched_nb.core.model import SUCCESS, OutcomeKind, PoolKey, Usage
 from ddsched_nb.core.retries import RetryPlan
 from ddsched_nb.errors import ProviderError, RunStalled
 from ddsched_nb.record import RunRecord
@@ -28,14 +28,28 @@ SILENT = ProviderError("no answer", kind="provider_timeout", retryable=True)
 REJECTED = ProviderError("400", status=400)
 
 
+class Interrupted(BaseException):
+    """What no bus may swallow."""
+
+
+def interrupt(bus: EventBus, kind: type[ev.Event]) -> None:
+    """Lets a subscriber interrupt every event of a kind."""
+
+    def interrupting(event: ev.Event) -> None:
+        if isinstance(event, kind):
+            raise Interrupted
+
+    bus.subscribe(interrupting)
+
+
 class Bench:
     """An executor over one pool, and the record of what it did."""
 
     def __init__(self) -> None:
         self.record = RunRecord()
-        bus = EventBus()
-        bus.subscribe(self.record)
-        reporter = RequestReporter(bus, asyncio.get_running_loop().time)
+        self.bus = EventBus()
+        self.bus.subscribe(self.record)
+        reporter = RequestReporter(self.bus, asyncio.get_running_loop().time)
         self.limiter = RequestLimiter(reporter=reporter)
         self.limiter.register(POOL, FixedLimit(2, pause_s=0.0), cap=2)
         self.executor = ModelExecutor(self.limiter, PLAN, reporter)
@@ -134,5 +148,48 @@ async def test_cancelled_in_flight_gives_the_permit_back(bench: Bench) -> None:
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
+    (released,) = bench.record.select(ev.RequestLeaseReleased)
+    assert released.outcome is OutcomeKind.LOCAL_CANCELLED
+
+
+async def test_cancelled_while_a_refused_call_waits_sends_nothing_more(bench: Bench) -> None:
+    call = asyncio.ensure_future(bench.executor.call(POOL, bench.answers(REFUSED, None)))
+    await asyncio.sleep(0.005)
+    assert bench.limiter.waiting == 1
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert bench.sent == 1
+
+
+async def test_cancelled_between_the_grant_and_the_call_sends_nothing(bench: Bench) -> None:
+    held = [await bench.limiter.acquire(POOL) for _ in range(2)]
+    call = asyncio.ensure_future(bench.executor.call(POOL, bench.answers(None)))
+    await asyncio.sleep(0)
+    bench.limiter.release(held[0], SUCCESS)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (bench.sent, bench.limiter.permits) == (0, 1)
+    bench.limiter.release(held[1], SUCCESS)
+
+
+@pytest.mark.parametrize("kind", [ev.ModelRequestStarted, ev.ModelRequestCompleted])
+async def test_f27_a_permit_goes_back_though_its_event_was_interrupted(
+    bench: Bench, kind: type[ev.Event]
+) -> None:
+    interrupt(bench.bus, kind)
+    with pytest.raises(Interrupted):
+        await bench.executor.call(POOL, bench.answers(None))
+    assert bench.limiter.permits == 0
+
+
+async def test_r11_ctrl_c_in_a_call_is_a_local_cancellation(bench: Bench) -> None:
+    async def interrupted() -> Completion:
+        raise KeyboardInterrupt
+
+    # Stepped by hand: a task would hand the interrupt to the loop that runs this test.
+    with pytest.raises(KeyboardInterrupt):
+        bench.executor.call(POOL, interrupted).send(None)
     (released,) = bench.record.select(ev.RequestLeaseReleased)
     assert released.outcome is OutcomeKind.LOCAL_CANCELLED

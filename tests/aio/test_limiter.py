@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,7 +23,7 @@ from ddsched_nb.core.model import (
     PoolKey,
     ReleaseStatus,
 )
-from ddsched_nb.errors import AdmissionClosed, ProviderError, QueueTimeout
+from ddsched_nb.errors import AdmissionClosed, ConfigError, ProviderError, QueueTimeout
 from ddsched_nb.record import RunRecord
 
 POOL = PoolKey("p", "m")
@@ -274,3 +275,110 @@ async def test_a_timer_that_fires_a_tick_early_does_not_spin(limiter: RequestLim
     permit = await asyncio.wait_for(task, 1)
     assert permit.granted_at == due
     limiter.release(permit, SUCCESS)
+
+
+async def test_any_number_of_waiters_may_be_cancelled_in_one_turn(limiter: RequestLimiter) -> None:
+    """The permit passes by all who are gone, one after another, and not by calls within calls."""
+    held = await limiter.acquire(POOL)
+    tasks = await park(limiter, sys.getrecursionlimit())
+    *gone, last = tasks
+    for task in gone:
+        task.cancel()
+    limiter.release(held, SUCCESS)
+    await asyncio.gather(*gone, return_exceptions=True)
+    assert all(task.cancelled() for task in gone)
+    await drain(limiter, [last])
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0, 0.01])
+async def test_every_wait_that_ends_says_how(
+    limiter: RequestLimiter, record: RunRecord, timeout: float
+) -> None:
+    held = await limiter.acquire(POOL)
+    with pytest.raises(QueueTimeout):
+        await limiter.acquire(POOL, timeout=timeout)
+    cancelled, closed = await park(limiter, 2)
+    cancelled.cancel()
+    await asyncio.sleep(0)
+    limiter.close()
+    with pytest.raises(AdmissionClosed):
+        await closed
+    assert cancelled.cancelled()
+    started = {e.waiter_id for e in record.select(ev.RequestWaitStarted)}
+    ends = (ev.RequestLeaseAcquired, ev.RequestWaitTimeout, ev.RequestWaitCancelled)
+    ended = [(type(e).__name__, e.waiter_id) for end in ends for e in record.select(end)]
+    assert sorted(waiter for _, waiter in ended) == sorted(started)
+    assert [name for name, _ in ended] == [
+        "RequestLeaseAcquired",
+        "RequestWaitTimeout",
+        "RequestWaitCancelled",
+        "RequestWaitCancelled",
+    ]
+    limiter.release(held, SUCCESS)
+
+
+class Interrupted(BaseException):
+    """What no bus may swallow."""
+
+
+@pytest.mark.parametrize("kind", [ev.RequestWaitStarted, ev.RequestLeaseAcquired])
+async def test_f27_nothing_leaks_when_telling_of_it_is_interrupted(kind: type[ev.Event]) -> None:
+    def interrupting(event: ev.Event) -> None:
+        if isinstance(event, kind):
+            raise Interrupted
+
+    bus = EventBus()
+    bus.subscribe(interrupting)
+    limiter = RequestLimiter(reporter=RequestReporter(bus, asyncio.get_running_loop().time))
+    limiter.register(POOL, FixedLimit(1), cap=1)
+    with pytest.raises(Interrupted):
+        await limiter.acquire(POOL)
+    assert (limiter.permits, limiter.waiting) == (0, 0)
+
+
+async def test_f27_a_release_wakes_the_next_though_telling_of_it_is_interrupted() -> None:
+    def interrupting(event: ev.Event) -> None:
+        if isinstance(event, ev.RequestLeaseReleased):
+            raise Interrupted
+
+    bus = EventBus()
+    limiter = RequestLimiter(reporter=RequestReporter(bus, asyncio.get_running_loop().time))
+    limiter.register(POOL, FixedLimit(1), cap=1)
+    held = await limiter.acquire(POOL)
+    (task,) = await park(limiter, 1)
+    leave = bus.subscribe(interrupting)
+    with pytest.raises(Interrupted):
+        limiter.release(held, SUCCESS)
+    leave()
+    await drain(limiter, [task])
+    assert limiter.permits == 0
+
+
+async def test_flows_share_a_pool_by_turns(limiter: RequestLimiter) -> None:
+    held = await limiter.acquire(POOL)
+    order: list[str] = []
+
+    async def call(flow: str) -> None:
+        async with limiter.permit(POOL, flow=flow):
+            order.append(flow)
+
+    calls = [asyncio.ensure_future(call(flow)) for flow in ["many"] * 6 + ["few"] * 2]
+    await asyncio.sleep(0)
+    limiter.release(held, SUCCESS)
+    await asyncio.gather(*calls)
+    assert order[:4].count("few") == 2
+
+
+async def test_a_timeout_around_it_leaves_nothing(limiter: RequestLimiter) -> None:
+    held = await limiter.acquire(POOL)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await limiter.acquire(POOL)
+    assert limiter.waiting == 0
+    limiter.release(held, SUCCESS)
+
+
+async def test_a_weight_that_cannot_be_leaves_nothing(limiter: RequestLimiter) -> None:
+    with pytest.raises(ConfigError, match="weight of flow 'a' is 0"):
+        await limiter.acquire(POOL, flow="a", weight=0, timeout=0.01)
+    await asyncio.sleep(0.02)

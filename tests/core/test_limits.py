@@ -92,6 +92,23 @@ def test_f04_the_ceiling_is_recorded_only_when_the_limit_falls() -> None:
     assert (limit.value(1), limit.ceiling) == (1, 2), "a refusal at 1 lowers nothing"
 
 
+def test_f07_an_old_permit_refused_after_growth_is_part_of_the_same_burst() -> None:
+    limit = AIMDLimit(24, successes_until_increase=1)
+    limit.on_sample(sample(0, OutcomeKind.RATE_LIMITED, limit=24))
+    for now in (2, 3, 4):
+        limit.on_sample(sample(now, OutcomeKind.SUCCESS, limit=limit.value(now)))
+    assert limit.value(4) == 21
+    burst = [
+        Sample(sent_at, 5.0, 5.0 - sent_at, 12, at, 12, OutcomeKind.RATE_LIMITED)
+        for sent_at, at in ((4.5, 21), (1.5, 15), (0.5, 12))
+    ]
+    for refused in burst:
+        limit.on_sample(refused)
+    assert (limit.value(5), limit.ceiling) == (15, 21)
+    limit.on_sample(sample(7, OutcomeKind.RATE_LIMITED, limit=15))
+    assert limit.value(7) == 11, "sent after the decrease: new evidence"
+
+
 def test_the_start_ramp_rises_with_time_alone_and_a_refusal_ends_it() -> None:
     limit = AIMDLimit(11, started_at=100.0, startup_ramp_s=10.0)
     assert [limit.value(100.0 + t) for t in (0, 1, 2.5, 5, 10)] == [1, 2, 3, 6, 11]

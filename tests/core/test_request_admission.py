@@ -369,3 +369,51 @@ def test_a_release_in_a_full_pool_wakes_its_waiter_though_the_model_had_room() -
     assert admission.advance(0.0).granted == []
     admission.release(held, SUCCESS, 1.0)
     assert [g.waiter for g in admission.advance(1.0).granted] == [waiter]
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("not_before", [0.0, 5.0])
+def test_a_weight_that_cannot_be_leaves_nothing_behind(weight: float, not_before: float) -> None:
+    admission = one_pool()
+    with pytest.raises(ConfigError, match="weight of flow 'a' is .*; give a finite number above 0"):
+        admission.enqueue(CHAT, 0.0, flow="a", weight=weight, not_before=not_before, deadline=9.0)
+    assert (admission.waiting, admission.waiters(CHAT)) == (0, 0)
+    turn = admission.advance(10.0)
+    assert (turn.granted, turn.expired, turn.next_deadline) == ([], [], math.inf)
+
+
+def test_weights_hold_in_a_pool_that_shares_its_model_with_a_faster_one() -> None:
+    admission = RequestAdmission()
+    admission.register(CHAT, FixedLimit(1), cap=1, aggregate_cap=9)
+    admission.register(EMBED, FixedLimit(8), cap=8, aggregate_cap=9)
+    flows = {}
+    for _ in range(200):
+        for flow, weight in (("heavy", 3.0), ("light", 1.0)):
+            flows[admission.enqueue(CHAT, 0.0, flow=flow, weight=weight)] = flow
+        for _ in range(8):
+            admission.enqueue(EMBED, 0.0, flow="fast")
+    slow: Permit | None = None
+    served = {"heavy": 0, "light": 0}
+    for now in range(160):
+        for waiter, permit in admission.advance(float(now)).granted:
+            if permit.pool == CHAT:
+                slow = permit
+                served[flows[waiter]] += 1
+            else:
+                admission.release(permit, SUCCESS, float(now))
+        if slow is not None and now % 4 == 3:
+            admission.release(slow, SUCCESS, float(now))
+    assert served == {"heavy": 30, "light": 10}
+
+
+def test_f07_one_decrease_per_burst_on_the_start_ramp() -> None:
+    """On the ramp the permits of one burst were granted at many limits, most below that of now."""
+    admission = one_pool(16, startup_ramp_s=15.0)
+    for _ in range(16):
+        admission.enqueue(CHAT, 0.0)
+    permits = [grant.permit for now in range(12) for grant in admission.advance(float(now)).granted]
+    assert [permit.limit for permit in permits] == list(range(1, 13))
+    for permit in permits:
+        admission.release(permit, REFUSED, 11.5)
+    changes = [c for c in admission.advance(11.5).changes if isinstance(c, LimitChange)]
+    assert [(c.before, c.after) for c in changes] == [(12, 9)]

@@ -16,8 +16,8 @@ from ddsched_nb.errors import ConfigError
 class AIMDLimit:
     """Falls by a factor when refused, grows by a step after enough successes.
 
-    A burst of refusals is one decrease: a permit granted above the limit of now says only what an
-    earlier refusal has said. Successes count towards growth only while the limit is in use
+    A burst of refusals is one decrease: a permit granted above the limit of now, or before the last
+    decrease, says only what an earlier refusal has said. Successes count towards growth only while the limit is in use
     (at least half of it in flight).
 
     Args:
@@ -62,6 +62,7 @@ class AIMDLimit:
         self._pause_s = cooldown_s
         self._limit = cap
         self._successes = 0
+        self._lowered_at = -math.inf
         self._ramp_from = started_at
         self._ramp_s = startup_ramp_s
         self.ceiling: int | None = None
@@ -94,13 +95,15 @@ class AIMDLimit:
     def _on_refusal(self, sample: Sample) -> None:
         self._successes = 0
         value = self.value(sample.now)
-        if sample.limit > value:
+        # On a ramp, or after growth, an old permit may show a limit below that of now.
+        if sample.limit > value or sample.sent_at < self._lowered_at:
             return
         lowered = max(1, int(value * self._factor))
         if lowered < value:
             # Only a refusal that lowers the limit says where the ceiling was.
             self.ceiling = value
             self._limit = lowered
+            self._lowered_at = sample.now
             self._ramp_s = 0.0
 
     def _on_success(self, sample: Sample) -> None:
