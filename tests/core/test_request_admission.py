@@ -375,7 +375,7 @@ def test_a_release_in_a_full_pool_wakes_its_waiter_though_the_model_had_room() -
 @pytest.mark.parametrize("not_before", [0.0, 5.0])
 def test_a_weight_that_cannot_be_leaves_nothing_behind(weight: float, not_before: float) -> None:
     admission = one_pool()
-    with pytest.raises(ConfigError, match="weight of flow 'a' is .*; give a finite number above 0"):
+    with pytest.raises(ConfigError, match="weight of flow 'a' is"):
         admission.enqueue(CHAT, 0.0, flow="a", weight=weight, not_before=not_before, deadline=9.0)
     assert (admission.waiting, admission.waiters(CHAT)) == (0, 0)
     turn = admission.advance(10.0)

@@ -17,8 +17,8 @@ class AIMDLimit:
     """Falls by a factor when refused, grows by a step after enough successes.
 
     A burst of refusals is one decrease: a permit granted above the limit of now, or before the last
-    decrease, says only what an earlier refusal has said. Successes count towards growth only while the limit is in use
-    (at least half of it in flight).
+    decrease, says only what an earlier refusal has said. Successes count towards growth only while
+    the limit is in use (at least half of it in flight).
 
     Args:
         cap: The limit never exceeds it; at least 1.
