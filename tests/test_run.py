@@ -402,3 +402,30 @@ async def test_two_runs_go_on_side_by_side_and_aliases_share_the_least_cap() -> 
             await run
         assert [run.summary().finished for run in runs] == [20, 20]
         assert endpoint.stats()["m"].max_in_flight <= 4
+
+
+async def test_a_declared_weight_reaches_request_admission(
+    endpoint: dd.EmbeddedEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, weights = dd.RequestLimiter.acquire, set()
+
+    async def watched(self: dd.RequestLimiter, pool: Any, **wait: Any) -> Any:
+        weights.add((wait["flow"].identity[0], wait["weight"]))
+        return await real(self, pool, **wait)
+
+    monkeypatch.setattr(dd.RequestLimiter, "acquire", watched)
+    pipeline = dd.Pipeline(
+        providers=[dd.OpenAICompatible("local", base_url=endpoint.base_url)],
+        models=[dd.Model("writer", provider="local", id="writer-small")],
+        columns=[
+            dd.ModelColumn(
+                name,
+                model="writer",
+                prompt="Ask about {{ topic }}.",
+                scheduling=dd.SchedulingMetadata.custom_model(name, weight=weight),
+            )
+            for name, weight in (("light", 1.0), ("heavy", 3.0))
+        ],
+    )
+    await dd.start(pipeline, table=topics(3))
+    assert weights == {("light", 1.0), ("heavy", 3.0)}

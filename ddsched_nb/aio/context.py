@@ -77,6 +77,7 @@ class CallContext:
             binding.pool,
             lambda: binding.client.chat(request),
             flow=self._ready.flow.key,
+            weight=self._ready.flow.weight,
             task_id=self._ready.task_id,
         )
 

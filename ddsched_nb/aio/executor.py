@@ -47,6 +47,7 @@ class ModelExecutor:
         send: Callable[[], Awaitable[A]],
         *,
         flow: Hashable = None,
+        weight: float = 1.0,
         task_id: str | None = None,
     ) -> A:
         """Sends one call until it succeeds or cannot go on.
@@ -55,6 +56,7 @@ class ModelExecutor:
             pool: Where it goes.
             send: Makes one attempt; called once for each permit.
             flow: Whose call it is.
+            weight: The flow's weight among those that wait for the pool.
             task_id: The task that makes it, for events.
 
         Returns:
@@ -70,7 +72,7 @@ class ModelExecutor:
         while True:
             attempt += 1
             permit = await self._limiter.acquire(
-                pool, flow=flow, not_before=not_before, task_id=task_id
+                pool, flow=flow, weight=weight, not_before=not_before, task_id=task_id
             )
             try:
                 return await self._attempt(permit, send, task_id, attempt)

@@ -25,7 +25,7 @@ _CANCELLED = Outcome(OutcomeKind.LOCAL_CANCELLED)
 _CLOSED = "the run has ended; the provider was not asked"
 
 
-class HeldPermit:
+class PermitInUse:
     """A permit in use. Set `outcome` where an exception does not tell it."""
 
     __slots__ = ("outcome", "permit")
@@ -128,12 +128,12 @@ class RequestLimiter:
             self._turn(now)
 
     @asynccontextmanager
-    async def permit(self, pool: PoolKey, **wait: Any) -> AsyncIterator[HeldPermit]:
+    async def permit(self, pool: PoolKey, **wait: Any) -> AsyncIterator[PermitInUse]:
         """Holds a permit around a call: `async with limiter.permit(pool): ...`.
 
         The outcome is read from the exception that leaves the block, or from `held.outcome`.
         """
-        held = HeldPermit(await self.acquire(pool, **wait))
+        held = PermitInUse(await self.acquire(pool, **wait))
         outcome = _CANCELLED
         try:
             yield held

@@ -112,6 +112,8 @@ class Schedule:
         for task, round_ in self.deferrals.due(now):
             if self.frontier.queued(task):
                 turn.salvaged.append((self._enqueue(task), round_))
+            else:
+                self.deferrals.forget(task)  # its row was dropped meanwhile
         more = self._dispatch(turn, batch)
         return turn._replace(more=more, next_deadline=self.deferrals.next_deadline)
 

@@ -79,7 +79,7 @@ class TaskAdmission:
                 )
         self._flows[flow.key] = flow
         self._held.setdefault(flow.key, {})
-        self._shares = {key: self._shares_of(known) for key, known in self._flows.items()}
+        self._shares = self._draw_shares()
 
     def decide(self, task: ReadyTask, *, contended: bool) -> Admit | Deny:
         """Says whether the task may run now, and books nothing."""
@@ -139,18 +139,19 @@ class TaskAdmission:
         """The share of a flow, per resource."""
         return dict(self._shares[flow])
 
-    def _shares_of(self, flow: Flow) -> dict[ResourceKey, int]:
+    def _draw_shares(self) -> dict[FlowKey, dict[ResourceKey, int]]:
+        weights: dict[ResourceKey, float] = {}
+        for flow in self._flows.values():
+            for resource in dict(flow.resources):
+                weights[resource] = weights.get(resource, 0.0) + flow.weight
+        return {
+            key: {r: self._share(r, flow.weight / weights[r]) for r, _ in flow.resources}
+            for key, flow in self._flows.items()
+        }
+
+    def _share(self, resource: ResourceKey, fraction: float) -> int:
         # Rounded up: the shares of a resource sum to its capacity or more, so none idles.
-        shares = {}
-        for resource, _ in flow.resources:
-            total = sum(
-                other.weight
-                for other in self._flows.values()
-                if any(resource == wanted for wanted, _ in other.resources)
-            )
-            exact = self._capacities[resource] * flow.weight / total
-            shares[resource] = max(1, math.ceil(exact - 1e-9))
-        return shares
+        return max(1, math.ceil(self._capacities[resource] * fraction - 1e-9))
 
     def _judge(self, lease: Lease) -> ReleaseStatus:
         if lease.issuer != self._issuer:

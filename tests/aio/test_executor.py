@@ -16,7 +16,7 @@ from ddsched_nb.core import events as ev
 from ddsched_nb.core.limits import FixedLimit
 from ddsched_nb.core.model import SUCCESS, OutcomeKind, PoolKey, Usage
 from ddsched_nb.core.retries import RetryPlan
-from ddsched_nb.errors import ProviderError, RunStalled
+from ddsched_nb.errors import AdmissionClosed, ProviderError, QueueTimeout, RunStalled
 from ddsched_nb.record import RunRecord
 
 POOL = PoolKey("p", "m")
@@ -94,6 +94,18 @@ async def test_a_refused_call_waits_as_long_as_the_server_asked(bench: Bench) ->
     assert again.at >= refused.at + 0.02 - 1e-6
 
 
+async def test_the_wait_binds_the_failed_call_and_nobody_else(bench: Bench) -> None:
+    busy = ProviderError("503", status=503, retryable=True, retry_after=0.05)
+    call = asyncio.ensure_future(bench.executor.call(POOL, bench.answers(busy, None), task_id="a"))
+    await asyncio.sleep(0)
+    assert bench.sent == 1
+    await bench.executor.call(POOL, bench.answers(None), task_id="b")
+    await call
+    first, other, again = bench.record.select(ev.ModelRequestStarted)
+    assert [e.task_id for e in (first, other, again)] == ["a", "b", "a"]
+    assert again.at >= first.at + 0.05 - 1e-6
+
+
 async def test_a_refused_call_holds_no_permit_while_it_waits(bench: Bench) -> None:
     call = asyncio.ensure_future(bench.executor.call(POOL, bench.answers(REFUSED, None)))
     await asyncio.sleep(0.005)
@@ -123,12 +135,22 @@ async def test_r12_a_timeout_without_a_status_is_the_providers_end_to_end(bench:
     assert bench.limiter.statistics(POOL).failed == PLAN.max_attempts
 
 
-async def test_a_bug_in_the_call_is_raised_at_once(bench: Bench) -> None:
-    with pytest.raises(KeyError):
-        await bench.executor.call(POOL, bench.answers(KeyError("x")))
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (KeyError("x"), OutcomeKind.UNEXPECTED_EXCEPTION),
+        (QueueTimeout("f03: in a queue of its own"), OutcomeKind.LOCAL_TIMEOUT),
+        (AdmissionClosed(), OutcomeKind.LOCAL_CANCELLED),
+    ],
+)
+async def test_what_is_not_the_providers_fault_is_raised_at_once(
+    bench: Bench, error: Exception, outcome: OutcomeKind
+) -> None:
+    with pytest.raises(type(error)):
+        await bench.executor.call(POOL, bench.answers(error))
     assert bench.sent == 1
     (released,) = bench.record.select(ev.RequestLeaseReleased)
-    assert released.outcome is OutcomeKind.UNEXPECTED_EXCEPTION
+    assert released.outcome is outcome
 
 
 async def test_refusals_alone_end_as_stalled_with_what_to_do(bench: Bench) -> None:

@@ -103,6 +103,25 @@ async def test_f31_parked_waiters_cost_nothing(
     await drain(limiter, tasks)
 
 
+async def test_f31_the_timer_stays_while_the_next_deadline_does(
+    limiter: RequestLimiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls come and go while one waits with a deadline: nobody sets its timer again."""
+    held = await limiter.acquire(POOL)
+    patient = asyncio.ensure_future(limiter.acquire(POOL, timeout=60))
+    tasks = await park(limiter, 20)
+    loop = asyncio.get_running_loop()
+    asked: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "call_at", noting(loop.call_at, "call_at", asked))
+        for task in tasks[10:]:
+            task.cancel()
+        await asyncio.gather(*tasks[10:], return_exceptions=True)
+        assert asked == []
+    limiter.release(held, SUCCESS)
+    await drain(limiter, [patient, *tasks[:10]])
+
+
 async def test_f31_a_release_wakes_one(limiter: RequestLimiter) -> None:
     held = await limiter.acquire(POOL)
     tasks = await park(limiter, 200)
@@ -305,7 +324,11 @@ async def test_every_wait_that_ends_says_how(
         await closed
     assert cancelled.cancelled()
     started = {e.waiter_id for e in record.select(ev.RequestWaitStarted)}
-    ends = (ev.RequestLeaseAcquired, ev.RequestWaitTimeout, ev.RequestWaitCancelled)
+    ends: tuple[Any, ...] = (
+        ev.RequestLeaseAcquired,
+        ev.RequestWaitTimeout,
+        ev.RequestWaitCancelled,
+    )
     ended = [(type(e).__name__, e.waiter_id) for end in ends for e in record.select(end)]
     assert sorted(waiter for _, waiter in ended) == sorted(started)
     assert [name for name, _ in ended] == [

@@ -97,7 +97,7 @@ def wire(
         Resolver(graph, routings),
         Dispatcher(admission),
         RowGroupGovernor(RowGroupPlan(rows, buffer_size), max_open),
-        deferrals or Deferrals(max_deferrals=1, delay_s=0.01),
+        Deferrals(max_deferrals=1, delay_s=0.01) if deferrals is None else deferrals,
     )
     bus, record = EventBus(), RunRecord()
     bus.subscribe(record)
@@ -530,3 +530,20 @@ async def test_f21_what_a_batch_left_over_starts_in_the_next_turn() -> None:
     bench = wire([(column("w"), waits)], rows=rows, buffer_size=rows, models=models)
     await asyncio.wait_for(bench.scheduler.run(), 5)
     bench.assert_clean()
+
+
+async def test_a_deferred_cell_whose_row_was_dropped_is_forgotten() -> None:
+    async def fails(row: Any, _: Any) -> int:
+        raise ProviderError("HTTP 503 from m", status=503, retryable=True)
+
+    async def drops(row: Any, _: Any) -> int:
+        await asyncio.sleep(0.01)
+        raise RowDropped("not wanted")
+
+    deferrals = Deferrals(max_deferrals=3, delay_s=0.03)
+    kept = (column("k"), lambda row, _: asyncio.sleep(0.1 * (row.number == 1), 1))
+    bench = wire([(column("f"), fails), (column("d"), drops), kept], rows=2, deferrals=deferrals)
+    await asyncio.wait_for(bench.scheduler.run(), 5)
+    assert bench.results.rows == []
+    assert deferrals._rounds == {}
+    assert bench.progress.rows_dropped == 2

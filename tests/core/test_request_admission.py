@@ -211,6 +211,15 @@ def test_f07_one_decrease_per_burst() -> None:
     assert [(c.before, c.after) for c in changes] == [(16, 12)]
 
 
+def test_f07_one_decrease_per_burst_within_one_instant() -> None:
+    """In virtual time a grant, its refusal and the decrease may share an instant."""
+    admission = one_pool(16)
+    for permit in grant(admission, 5.0, 16):
+        admission.release(permit, REFUSED, 5.0)
+    changes = [c for c in admission.advance(5.0).changes if isinstance(c, LimitChange)]
+    assert [(c.before, c.after) for c in changes] == [(16, 12)]
+
+
 def test_f07_a_refusal_granted_at_the_new_limit_is_new_evidence() -> None:
     admission = one_pool(16)
     for permit in grant(admission, 0.0, 16):
@@ -250,6 +259,25 @@ def test_a_cooldown_ends_when_the_server_said() -> None:
     assert (turn.granted, turn.next_deadline) == ([], 8.0)
     assert admission.advance(7.999).granted == []
     assert len(admission.advance(8.0).granted) == 1
+
+
+def test_a_later_refusal_never_shortens_a_cooldown() -> None:
+    admission = one_pool(4)
+    permits = grant(admission, 0.0, 4)
+    ends = []
+    for permit, asked in zip(permits, (7.0, 2.0, 0.0, 9.0), strict=True):
+        admission.release(permit, Outcome(OutcomeKind.RATE_LIMITED, retry_after=asked), 1.0)
+        changes = admission.advance(1.0).changes
+        ends.append([change.until for change in changes if isinstance(change, CooldownStart)])
+    assert ends == [[8.0], [], [], [10.0]]
+    assert admission.statistics(CHAT, 1.0).cooldown_until == 10.0
+
+
+def test_a_pools_cap_holds_whatever_its_limit_says() -> None:
+    admission = RequestAdmission()
+    admission.register(CHAT, FixedLimit(8), cap=2, aggregate_cap=8)
+    assert len(grant(admission, 0.0, 8)) == 2
+    assert admission.statistics(CHAT, 0.0).limit == 2
 
 
 def test_a_fixed_pool_that_still_serves_does_not_cool_down() -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import heapq
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from ddsched_nb.core import fair_queue
 from ddsched_nb.core.dispatch import Denied, Dispatch, Dispatcher
 from ddsched_nb.core.model import (
     LLM_WAIT,
@@ -154,6 +161,63 @@ def test_shares_leave_no_slot_over() -> None:
     assert [admission.shares(each.key)[SUBMISSION] for each in flows] == [4, 4, 4]
 
 
+@given(
+    capacity=st.integers(1, 64),
+    weights=st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.7, 1.0, 3.0]), min_size=1, max_size=8),
+)
+def test_f10_shares_give_every_slot_to_somebody(capacity: int, weights: list[float]) -> None:
+    admission = TaskAdmission({SUBMISSION: capacity})
+    flows = [flow(str(n), weight=weight) for n, weight in enumerate(weights)]
+    for each in flows:
+        admission.register(each)
+    shares = [admission.shares(each.key)[SUBMISSION] for each in flows]
+    assert sum(shares) >= capacity
+    for share, weight in zip(shares, weights, strict=True):
+        exact = capacity * Fraction(str(weight)) / sum(Fraction(str(w)) for w in weights)
+        assert share == max(1, math.ceil(exact)), "rounded up, and only up from a fraction"
+
+
+def test_f11_who_alone_can_run_is_not_denied_for_its_share() -> None:
+    """Neither with nobody else queued, nor while the others wait for what is full."""
+    a, b = flow("a"), flow("b", LLM_WAIT)
+    admission = TaskAdmission({SUBMISSION: 8, LLM_WAIT: 1})
+    admission.register(a)
+    admission.register(b)
+    dispatcher = Dispatcher(admission)
+    for number in range(4):
+        dispatcher.enqueue(ready(b, number))
+    assert isinstance(dispatcher.next(), Dispatch)
+    assert isinstance(dispatcher.next(), Denied)
+    for number in range(7):
+        dispatcher.enqueue(ready(a, number))
+    assert all(isinstance(dispatcher.next(), Dispatch) for _ in range(7))
+
+
+def test_weights_hold_for_a_scarce_resource_while_others_run() -> None:
+    heavy, light = flow("heavy", LLM_WAIT, weight=3.0), flow("light", LLM_WAIT)
+    free = flow("free")
+    admission = TaskAdmission({SUBMISSION: 8, LLM_WAIT: 1})
+    for each in (heavy, light, free):
+        admission.register(each)
+    dispatcher = Dispatcher(admission)
+    for number in range(400):
+        for each in (heavy, light, free):
+            dispatcher.enqueue(ready(each, number))
+    total: dict[str, int] = {}
+    slow: list[Dispatch] = []
+    for turn in range(160):
+        steps = fill(dispatcher)
+        for name, count in served(steps).items():
+            total[name] = total.get(name, 0) + count
+        slow += [step for step in steps if step.lease.flow != free.key]
+        for step in steps:
+            if step.lease.flow == free.key:
+                dispatcher.release(step.lease)
+        if turn % 4 == 3:
+            dispatcher.release(slow.pop().lease)
+    assert (total["heavy"], total["light"]) == (30, 10)
+
+
 def test_a_flow_stays_within_its_share_while_another_could_run() -> None:
     a, b = flow("a"), flow("b")
     admission = TaskAdmission({SUBMISSION: 4})
@@ -240,6 +304,43 @@ def test_f18_a_blocked_flow_is_not_asked_again() -> None:
     asked = 0
     assert dispatcher.next() is None
     assert asked == 0
+
+
+def heap_operations_per_release(monkeypatch: pytest.MonkeyPatch, flows: int, queued: int) -> float:
+    """Every flow waits for one full resource; each release lets one more task start."""
+    admission = TaskAdmission({SUBMISSION: 2 * flows, LLM_WAIT: flows})
+    declared = [flow(str(n), LLM_WAIT) for n in range(flows)]
+    for each in declared:
+        admission.register(each)
+    dispatcher = Dispatcher(admission)
+    for number in range(queued):
+        dispatcher.enqueue(ready(declared[number % flows], number))
+    held = fill(dispatcher)
+    operations = 0
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def operation(*arguments: Any) -> Any:
+            nonlocal operations
+            operations += 1
+            return real(*arguments)
+
+        return operation
+
+    with monkeypatch.context() as patch:
+        for name in ("heappush", "heappop", "heapify"):
+            patch.setattr(fair_queue, name, counted(getattr(heapq, name)))
+        for n in range(100):
+            dispatcher.release(held[n % flows].lease)
+            (held[n % flows],) = fill(dispatcher)
+    return operations / 100
+
+
+def test_f17_f18_a_release_costs_the_same_with_any_number_of_flows_and_tasks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for flows in (1, 64, 512):
+        few, many = (heap_operations_per_release(monkeypatch, flows, n) for n in (1_200, 12_000))
+        assert few == many <= 4
 
 
 def test_a_denial_says_what_decided() -> None:
