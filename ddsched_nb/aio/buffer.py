@@ -6,30 +6,41 @@ were dropped. It must not know what is ready or running. Memory is O(open row gr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ddsched_nb.core.model import RowGroup, Task
-from ddsched_nb.core.row import Row
+from ddsched_nb.core.row import Batch, Row
+from ddsched_nb.table import plain
 
 Inputs = Callable[[str, int, int], Sequence[Any]]
 
 
+class DroppedRow(NamedTuple):
+    """A row that was dropped: by which column, and why, in a word that can hold no data."""
+
+    row: int
+    column: str
+    reason: str
+
+
 class FinishedGroup(NamedTuple):
-    """A finished row group: the numbers of the rows kept, and their cells by column."""
+    """A finished row group: the numbers of the rows kept, their cells by column, and the rest."""
 
     row_group: RowGroup
     rows: list[int]
     columns: dict[str, list[Any]]
+    dropped: tuple[DroppedRow, ...]
 
 
 class _Cells:
-    __slots__ = ("columns", "dropped", "row_group")
+    __slots__ = ("columns", "dropped", "row_group", "skipped")
 
     def __init__(self, row_group: RowGroup, columns: dict[str, list[Any]]) -> None:
         self.row_group = row_group
         self.columns = columns
-        self.dropped: set[int] = set()
+        self.dropped: dict[int, DroppedRow] = {}
+        self.skipped: dict[str, set[int]] = {}
 
 
 class RowGroupBuffer:
@@ -56,7 +67,7 @@ class RowGroupBuffer:
         self._groups[group.index] = _Cells(group, columns)
 
     def rows(self, task: Task) -> range:
-        """The rows of the task's group, by number."""
+        """The rows of the task's group, by number, whether dropped or not."""
         group = self._groups[task.row_group].row_group
         return range(group.start, group.stop)
 
@@ -68,30 +79,72 @@ class RowGroupBuffer:
         values = {name: cells.columns[name][slot] for name in needs}
         return Row(values, number=task.row, column=task.column)
 
+    def batch(self, task: Task, needs: Sequence[str]) -> Batch:
+        """The cells that a task of a whole group needs, of the rows that are left."""
+        cells = self._groups[task.row_group]
+        numbers = [row for row in self.rows(task) if row not in cells.dropped]
+        columns = {name: self._kept(cells, name, numbers) for name in needs}
+        return Batch(columns, numbers=numbers, column=task.column)
+
+    def skipped(self, task: Task, row: int, needs: Iterable[str]) -> bool:
+        """Whether any of the cells that a row needs was skipped."""
+        skipped = self._groups[task.row_group].skipped
+        return bool(skipped) and any(row in skipped.get(name, ()) for name in needs)
+
     def write(self, task: Task, values: Mapping[str, Any]) -> None:
-        """Writes a task's outputs: one value each, or a whole column each for a root task."""
+        """Writes the outputs of a cell."""
+        assert task.row is not None
         cells = self._groups[task.row_group]
         for name, value in values.items():
-            if task.row is None:
-                cells.columns[name][:] = value
-            else:
-                cells.columns[name][task.row - cells.row_group.start] = value
+            cells.columns[name][task.row - cells.row_group.start] = value
 
-    def drop(self, row_group: int, rows: Sequence[int]) -> None:
+    def write_rows(
+        self, task: Task, rows: Sequence[int], columns: Mapping[str, Sequence[Any]]
+    ) -> None:
+        """Writes the outputs of a task of a whole group, for these rows of it."""
+        cells = self._groups[task.row_group]
+        start, size = cells.row_group.start, cells.row_group.size
+        for name, values in columns.items():
+            if len(rows) == size:
+                cells.columns[name][:] = values
+                continue
+            column = cells.columns[name]
+            for row, value in zip(rows, values, strict=True):
+                column[row - start] = value
+
+    def skip(self, task: Task, rows: Sequence[int], values: Mapping[str, Any]) -> None:
+        """Marks cells as skipped, and gives each output its value."""
+        cells = self._groups[task.row_group]
+        for name, value in values.items():
+            cells.skipped.setdefault(name, set()).update(rows)
+            for row in rows:
+                cells.columns[name][row - cells.row_group.start] = value
+
+    def drop(self, row_group: int, dropped: Iterable[DroppedRow]) -> None:
         """Marks rows as dropped."""
-        self._groups[row_group].dropped.update(rows)
+        self._groups[row_group].dropped |= {drop.row: drop for drop in dropped}
 
-    def close(self, group: RowGroup) -> FinishedGroup:
-        """Hands a finished group over and forgets it."""
+    def close(self, group: RowGroup, *, keep: Sequence[int] | None = None) -> FinishedGroup:
+        """Hands a group over and forgets it.
+
+        Args:
+            group: The group.
+            keep: The rows to hand over; all that were not dropped if None.
+        """
         cells = self._groups.pop(group.index)
-        rows = [row for row in range(group.start, group.stop) if row not in cells.dropped]
-        columns = cells.columns
-        if len(rows) < group.size:
-            slots = [row - group.start for row in rows]
-            columns = {name: [column[s] for s in slots] for name, column in columns.items()}
-        return FinishedGroup(group, rows, columns)
+        rows = list(keep) if keep is not None else list(range(group.start, group.stop))
+        rows = [row for row in rows if row not in cells.dropped]
+        columns = {name: plain(self._kept(cells, name, rows)) for name in cells.columns}
+        dropped = tuple(cells.dropped[row] for row in sorted(cells.dropped))
+        return FinishedGroup(group, rows, columns, dropped)
 
     @property
     def open_groups(self) -> int:
         """Number of groups held."""
         return len(self._groups)
+
+    def _kept(self, cells: _Cells, name: str, rows: Sequence[int]) -> list[Any]:
+        column, start = cells.columns[name], cells.row_group.start
+        if len(rows) == len(column):
+            return list(column)
+        return [column[row - start] for row in rows]

@@ -5,13 +5,33 @@ A generator may make zero to many calls; each passes request admission on its ow
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-from ddsched_nb.aio.executor import ModelExecutor
-from ddsched_nb.clients.base import ChatRequest, Completion, Message, ModelClient
-from ddsched_nb.core.model import PoolKey, ReadyTask
-from ddsched_nb.errors import ConfigError
+from ddsched_nb.aio.executor import Answer, ModelExecutor
+from ddsched_nb.aio.parsing import (
+    PARSE_ATTEMPTS,
+    Parse,
+    Parser,
+    correction,
+    make_parser,
+    what_failed,
+)
+from ddsched_nb.aio.usage import UsageLedger
+from ddsched_nb.clients.base import (
+    ChatRequest,
+    Completion,
+    EmbeddingRequest,
+    Embeddings,
+    ImageRequest,
+    Images,
+    Message,
+    ModelClient,
+)
+from ddsched_nb.core.model import Domain, PoolKey, ReadyTask
+from ddsched_nb.errors import AnswerDidNotParse, ConfigError
+
+A = TypeVar("A", bound=Answer)
 
 
 class ModelBinding(NamedTuple):
@@ -31,16 +51,22 @@ class CallContext:
         ready: The task it serves.
         models: The models its column declared, by alias.
         executor: Sends the calls.
+        usage: Counts what they used.
     """
 
-    __slots__ = ("_executor", "_models", "_ready")
+    __slots__ = ("_executor", "_models", "_ready", "_usage")
 
     def __init__(
-        self, ready: ReadyTask, models: Mapping[str, ModelBinding], executor: ModelExecutor
+        self,
+        ready: ReadyTask,
+        models: Mapping[str, ModelBinding],
+        executor: ModelExecutor,
+        usage: UsageLedger,
     ) -> None:
         self._ready = ready
         self._models = models
         self._executor = executor
+        self._usage = usage
 
     def __repr__(self) -> str:
         return f"<CallContext of {self._ready.task_id}>"
@@ -67,27 +93,138 @@ class CallContext:
             params: Parameters of the request (`temperature`, `max_tokens`, ...), over the model's.
 
         Raises:
-            ConfigError: The column did not declare the model.
+            ConfigError: The column did not declare the model, or it is not a chat model.
             ProviderError: The call failed and is not to be tried again here.
         """
-        binding = self._binding(model)
+        binding = self._binding(model, "chat")
         messages = _messages(prompt, binding.system if system is None else system)
         request = ChatRequest(binding.model_id, messages, {**binding.params, **params})
+        answer = await self._call(binding, lambda: binding.client.chat(request))
+        self._usage.add(self._ready.task.column, model, answer.usage)
+        return answer
+
+    async def ask(
+        self,
+        model: str,
+        prompt: str | Sequence[Message],
+        *,
+        parse: Parse,
+        attempts: int = PARSE_ATTEMPTS,
+        system: str | None = None,
+        **params: Any,
+    ) -> Any:
+        """Asks a chat model for an answer that parses; asks again while it does not.
+
+        The model is told what was wrong with its last answer. Each attempt is a call of its own,
+        with its own permit.
+
+        Args:
+            model: Alias of a model that the column declared.
+            prompt: The user's message, or a whole conversation.
+            parse: A pydantic model, or a function of the text that raises ValueError.
+            attempts: Answers to ask for at the most, at least 1.
+            system: System message; the model's own if None.
+            params: Parameters of the request, over the model's.
+
+        Returns:
+            What `parse` made: an instance of the pydantic model, or what the function returned.
+
+        Raises:
+            AnswerDidNotParse: None of the answers parsed. It drops the row unless it is caught.
+            ConfigError: The column did not declare the model, or `parse` is neither.
+            ProviderError: A call failed and is not to be tried again here.
+        """
+        parser = make_parser("parse", parse)
+        return await self.ask_parsed(model, prompt, parser, attempts, system=system, params=params)
+
+    async def ask_parsed(
+        self,
+        model: str,
+        prompt: str | Sequence[Message],
+        parser: Parser,
+        attempts: int,
+        *,
+        system: str | None,
+        params: Mapping[str, Any],
+    ) -> Any:
+        """As `ask`, with a parser that was made before."""
+        binding = self._binding(model, "chat")
+        messages = _messages(prompt, binding.system if system is None else system)
+        for attempt in range(1, attempts + 1):
+            answer = await self.chat(model, messages, **{**parser.params, **params})
+            if attempt > 1:
+                self._usage.asked_again(self._ready.task.column, model)
+            try:
+                return parser.read(answer.text)
+            except ValueError as error:
+                failed, cut = what_failed(error), answer.finish_reason == "length"
+                told: tuple[Message, ...] = (
+                    {"role": "assistant", "content": answer.text},
+                    {"role": "user", "content": correction(error)},
+                )
+            messages = (*messages, *told)
+        hint = "; the last was cut off at max_tokens" if cut else ""
+        # Not chained: the error holds the answer.
+        raise AnswerDidNotParse(f"no answer of {attempts} parsed (last: {failed}{hint})")
+
+    async def embed(self, model: str, texts: Sequence[str], **params: Any) -> Embeddings:
+        """Embeds texts, all in one request.
+
+        Args:
+            model: Alias of an embedding model that the column declared.
+            texts: The texts, in order.
+            params: Parameters of the request (`dimensions`, ...), over the model's.
+
+        Raises:
+            ConfigError: The column did not declare the model, or it is no embedding model.
+            ProviderError: The call failed and is not to be tried again here.
+        """
+        binding = self._binding(model, "embedding")
+        request = EmbeddingRequest(binding.model_id, tuple(texts), {**binding.params, **params})
+        answer = await self._call(binding, lambda: binding.client.embed(request))
+        self._usage.add(self._ready.task.column, model, answer.usage)
+        return answer
+
+    async def image(self, model: str, prompt: str, **params: Any) -> Images:
+        """Has images made.
+
+        Args:
+            model: Alias of an image model that the column declared.
+            prompt: What they should show.
+            params: Parameters of the request (`size`, `n`, ...), over the model's.
+
+        Raises:
+            ConfigError: The column did not declare the model, or it is no image model.
+            ProviderError: The call failed and is not to be tried again here.
+        """
+        binding = self._binding(model, "image")
+        request = ImageRequest(binding.model_id, prompt, {**binding.params, **params})
+        answer = await self._call(binding, lambda: binding.client.image(request))
+        self._usage.add(self._ready.task.column, model, answer.usage, images=len(answer.images))
+        return answer
+
+    async def _call(self, binding: ModelBinding, send: Callable[[], Awaitable[A]]) -> A:
         return await self._executor.call(
             binding.pool,
-            lambda: binding.client.chat(request),
+            send,
             flow=self._ready.flow.key,
             weight=self._ready.flow.weight,
             task_id=self._ready.task_id,
         )
 
-    def _binding(self, alias: str) -> ModelBinding:
+    def _binding(self, alias: str, domain: Domain) -> ModelBinding:
         binding = self._models.get(alias)
         if binding is None:
             declared = ", ".join(self._models) or "none"
             raise ConfigError(
                 f"column {self._ready.task.column!r} calls model {alias!r}, which is not among "
                 f"the models it declares ({declared}); add it to models=[...]"
+            )
+        if binding.pool.domain != domain:
+            raise ConfigError(
+                f"column {self._ready.task.column!r} uses model {alias!r} as {domain} model, which "
+                f'is declared with domain="{binding.pool.domain}"; give Model(..., '
+                f'domain="{domain}")'
             )
         return binding
 

@@ -16,15 +16,18 @@ from ddsched_nb.aio.reporters import RequestReporter
 from ddsched_nb.clients.outcomes import classify
 from ddsched_nb.core.model import SUCCESS, Outcome, OutcomeKind, Permit, PoolKey, Usage
 from ddsched_nb.core.retries import CallHistory, GiveUp, RetryPlan
+from ddsched_nb.core.run_limits import RetryBudget
 from ddsched_nb.errors import RunStalled
 
 
-class _Answer(Protocol):
+class Answer(Protocol):
+    """What any call answers: at least what it used."""
+
     @property
     def usage(self) -> Usage: ...
 
 
-A = TypeVar("A", bound=_Answer)
+A = TypeVar("A", bound=Answer)
 
 
 class ModelExecutor:
@@ -34,12 +37,20 @@ class ModelExecutor:
         limiter: Grants the permits.
         plan: Decides about failed attempts.
         reporter: Tells what happens.
+        budget: Retries that the run may spend; without bound if None.
     """
 
-    def __init__(self, limiter: RequestLimiter, plan: RetryPlan, reporter: RequestReporter) -> None:
+    def __init__(
+        self,
+        limiter: RequestLimiter,
+        plan: RetryPlan,
+        reporter: RequestReporter,
+        budget: RetryBudget | None = None,
+    ) -> None:
         self._limiter = limiter
         self._plan = plan
         self._reporter = reporter
+        self._budget = budget or RetryBudget()
 
     async def call(
         self,
@@ -121,6 +132,8 @@ class ModelExecutor:
             outcome, history, now, last_success_at=statistics.last_success_at
         )
         if not isinstance(decision, GiveUp):
+            if outcome.kind is not OutcomeKind.RATE_LIMITED and not self._budget.spend():
+                raise error
             return decision.not_before
         if decision.reason == "stalled":
             raise RunStalled(

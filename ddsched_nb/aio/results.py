@@ -1,15 +1,35 @@
-"""Finished rows in memory, as columns, in the order of the table."""
+"""Where finished rows go: the contract, and the table in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Sequence
+from typing import Any, Protocol
 
 from ddsched_nb.aio.buffer import FinishedGroup
 
 
+class Sink(Protocol):
+    """Takes row groups, in any order."""
+
+    def store(self, group: FinishedGroup) -> Awaitable[None] | None:
+        """Takes a finished group; if that takes time, what it returns is done when it is safe."""
+        ...
+
+    def keep(self, group: FinishedGroup) -> None:
+        """Takes the finished rows of a group that is not finished: the run ends early."""
+        ...
+
+    def read(self) -> tuple[list[int], dict[str, list[Any]]]:
+        """Row numbers and cells by column of everything finished, in the order of the table."""
+        ...
+
+    def close(self) -> None:
+        """The run ended; what was taken can still be read."""
+        ...
+
+
 class ResultTable:
-    """Takes finished row groups in any order and gives them back in the table's.
+    """Finished rows in memory, as columns, given back in the order of the table.
 
     Args:
         columns: Names of the columns, in the order wanted.
@@ -19,9 +39,24 @@ class ResultTable:
         self._names = tuple(columns)
         self._groups: dict[int, FinishedGroup] = {}
 
-    def __call__(self, group: FinishedGroup) -> None:
-        """Takes a finished group; the table is a sink of the scheduler."""
+    def store(self, group: FinishedGroup) -> None:
+        """Takes a finished group."""
         self._groups[group.row_group.index] = group
+
+    def keep(self, group: FinishedGroup) -> None:
+        """Takes the finished rows of a group that is not finished."""
+        self._groups[group.row_group.index] = group
+
+    def discard(self, group: FinishedGroup) -> None:
+        """Forgets a group."""
+        self._groups.pop(group.row_group.index, None)
+
+    def read(self) -> tuple[list[int], dict[str, list[Any]]]:
+        """Row numbers and cells by column."""
+        return self.rows, self.columns()
+
+    def close(self) -> None:
+        """Nothing to give back."""
 
     @property
     def rows(self) -> list[int]:

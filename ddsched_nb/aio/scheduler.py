@@ -9,18 +9,26 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable
 
 from ddsched_nb.aio.buffer import FinishedGroup, RowGroupBuffer
-from ddsched_nb.aio.endings import explain, failure_of, label
+from ddsched_nb.aio.endings import explain, label
+from ddsched_nb.aio.harvest import Harvest
 from ddsched_nb.aio.limiter import RequestLimiter
-from ddsched_nb.aio.progress import Progress, RowError
+from ddsched_nb.aio.progress import Progress
 from ddsched_nb.aio.reporters import SchedulerReporter
+from ddsched_nb.aio.results import Sink
 from ddsched_nb.aio.worker import EndKind, TaskEnd, Worker, judge
 from ddsched_nb.core.dispatch import Dispatch
 from ddsched_nb.core.model import RowGroup
+from ddsched_nb.core.run_limits import FailureWindow
 from ddsched_nb.core.schedule import Schedule
-from ddsched_nb.errors import RunCancelled, RunError, RunStalled
+from ddsched_nb.errors import (
+    RunCancelled,
+    RunError,
+    RunStalled,
+    RunTimeout,
+    TaskCancelled,
+)
 
 # Spawned workers get the loop back after so many; a longer burst would starve them.
 BATCH = 64
@@ -41,6 +49,8 @@ class Scheduler:
         progress: Counts.
         reporter: Tells what happens.
         limiter: Told when the run ends early, so that nobody goes on waiting for a permit.
+        failures: Says when so many cells fail that the run should end; never if None.
+        timeout_s: The run ends after so long, in seconds; never if None.
         drop_bugs: Whether a bug in a generator drops its row instead of failing the run.
     """
 
@@ -49,11 +59,13 @@ class Scheduler:
         schedule: Schedule,
         worker: Worker,
         buffer: RowGroupBuffer,
-        sink: Callable[[FinishedGroup], None],
+        sink: Sink,
         progress: Progress,
         reporter: SchedulerReporter,
         limiter: RequestLimiter,
         *,
+        failures: FailureWindow | None = None,
+        timeout_s: float | None = None,
         drop_bugs: bool = False,
     ) -> None:
         self._schedule = schedule
@@ -63,11 +75,15 @@ class Scheduler:
         self._progress = progress
         self._reporter = reporter
         self._limiter = limiter
+        self._harvest = Harvest(schedule, buffer, progress, reporter, failures)
+        self._timeout_s = timeout_s
         self._drop_bugs = drop_bugs
+        self._writes: set[asyncio.Future[None]] = set()
         self._tasks: set[asyncio.Task[TaskEnd]] = set()
         self._done: asyncio.Future[None] | None = None
         self._soon: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.TimerHandle | None = None
         self._failure: RunError | None = None
         self._spawn_failures = 0
         self._queue_was_empty = True
@@ -84,9 +100,13 @@ class Scheduler:
         Raises:
             GeneratorBug: A generator raised something unexpected.
             RunStalled: The endpoint refused for too long.
+            RunTimeout: It took longer than it may.
+            TooManyFailures: Too large a share of a column's cells failed.
             RunCancelled: `cancel` was called.
         """
         self._done = asyncio.get_running_loop().create_future()
+        if self._timeout_s is not None:
+            self._alarm = self.loop.call_later(self._timeout_s, self._time_out)
         self._wake()
         try:
             await asyncio.shield(self._done)
@@ -102,15 +122,26 @@ class Scheduler:
 
     def cancel(self) -> None:
         """Starts nothing more and cancels what runs; `run` then raises `RunCancelled`."""
-        self._fail(RunCancelled("the run was cancelled; finished rows are kept"))
-        for task in self._tasks:
-            task.cancel()
-        self._wake()
+        self._abort(RunCancelled("the run was cancelled; finished rows are kept"))
 
     def pause(self, paused: bool) -> None:
         """While paused nothing starts; what runs may end."""
         self._schedule.pause(paused)
         self._reporter.paused(paused)
+        self._wake()
+
+    def _time_out(self) -> None:
+        self._abort(
+            RunTimeout(
+                f"the run was not finished after run_timeout_s={self._timeout_s:g}; finished rows "
+                "are kept"
+            )
+        )
+
+    def _abort(self, failure: RunError) -> None:
+        self._fail(failure)
+        for task in self._tasks:
+            task.cancel()
         self._wake()
 
     def _wake(self) -> None:
@@ -140,7 +171,7 @@ class Scheduler:
         self._arm(turn.next_deadline)
         if turn.more:
             self._wake()
-        elif not self._tasks and self._timer is None:
+        elif not (self._tasks or self._writes) and self._timer is None:
             self._settle()
 
     def _measure_lag(self, since: float) -> None:
@@ -187,6 +218,8 @@ class Scheduler:
         try:
             self._reporter.completed(ready.task_id, end.kind)
             finished = self._take(dispatch, end)
+            if self._harvest.too_many is not None and not self._schedule.stopped:
+                self._fail(self._harvest.too_many)
             if finished is not None:
                 self._checkpoint(finished)
         except Exception as error:
@@ -199,8 +232,8 @@ class Scheduler:
     def _take(self, dispatch: Dispatch, end: TaskEnd) -> RowGroup | None:
         """Does what the end of a task asks for; names the row group that this finishes."""
         task = dispatch.ready.task
-        if end.kind is EndKind.DONE and end.values is not None:
-            return self._complete(dispatch, end)
+        if end.values is not None:
+            return self._harvest.complete(dispatch.ready, end)
         if end.kind is EndKind.CANCELLED:
             self._reporter.cancelled(dispatch.ready.task_id)
             if self._schedule.stopped:
@@ -210,44 +243,41 @@ class Scheduler:
             if deferred is not None:
                 self._reporter.deferred(dispatch.ready.task_id, deferred, label(end.error))
                 return None
-        if end.kind is EndKind.STALLED or (end.kind is EndKind.BUG and not self._drop_bugs):
-            self._fail_by(dispatch, end)
+        fatal = end.kind in (EndKind.STALLED, EndKind.FAILED)
+        if fatal or (end.kind is EndKind.BUG and not self._drop_bugs):
+            self._fail(self._harvest.failure(dispatch.ready, end))
             return None
-        return self._drop(dispatch, end)
-
-    def _complete(self, dispatch: Dispatch, end: TaskEnd) -> RowGroup | None:
-        task = dispatch.ready.task
-        if self._schedule.accepts(task) and end.values is not None:
-            self._buffer.write(task, end.values)
-            rows = len(self._buffer.rows(task)) if task.row is None else 1
-            self._progress.completed(task, rows)
-        return self._schedule.complete(task)
-
-    def _drop(self, dispatch: Dispatch, end: TaskEnd) -> RowGroup | None:
-        task, reason = dispatch.ready.task, label(end.error)
-        rows, finished = self._schedule.drop(task)
-        self._buffer.drop(task.row_group, rows)
-        self._progress.rows_dropped += len(rows)
-        self._note(dispatch, end)
-        self._reporter.dropped(dispatch.ready.task_id, task.row, reason)
-        return finished
+        return self._harvest.drop(dispatch.ready, end)
 
     def _checkpoint(self, group: RowGroup) -> None:
         closed = self._buffer.close(group)
-        self._sink(closed)
-        self._progress.finished(group, len(closed.rows))
-        self._reporter.checkpointed(group, len(closed.rows))
+        writing = self._sink.store(closed)
+        if writing is None:
+            self._stored(closed)
+            return
+        write = asyncio.ensure_future(writing)
+        self._writes.add(write)
+        write.add_done_callback(lambda ended: self._on_written(closed, ended))
 
-    def _note(self, dispatch: Dispatch, end: TaskEnd) -> None:
-        task = dispatch.ready.task
-        detail = str(getattr(end.error, "detail", ""))
-        self._progress.errors.append(RowError(task.row, task.column, explain(end.error), detail))
+    def _on_written(self, group: FinishedGroup, ended: asyncio.Future[None]) -> None:
+        self._writes.discard(ended)
+        error = asyncio.CancelledError() if ended.cancelled() else ended.exception()
+        if error is None:
+            self._stored(group)
+        elif isinstance(error, Exception):
+            self._fail_because(error)
+        self._wake()
 
-    def _fail_by(self, dispatch: Dispatch, end: TaskEnd) -> None:
-        self._note(dispatch, end)
-        self._fail(failure_of(dispatch.ready.task, end))
+    def _stored(self, group: FinishedGroup) -> None:
+        kept = len(group.rows)
+        self._schedule.stored(group.row_group)
+        self._progress.finished(group.row_group, kept)
+        self._reporter.checkpointed(group.row_group, kept)
 
     def _fail_because(self, error: Exception) -> None:
+        if isinstance(error, RunError):
+            self._fail(error)
+            return
         failure = RunError(f"the run cannot go on: {explain(error)}; finished rows are kept")
         failure.__cause__ = error
         self._fail(failure)
@@ -288,18 +318,20 @@ class Scheduler:
         if self._soon is not None:
             self._soon.cancel()
             self._soon = None
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     def _keep_finished_rows(self) -> None:
         """A run that ended early keeps the finished rows of its open groups too."""
         for group in self._schedule.frontier.open_groups:
             rows = self._schedule.frontier.finished_rows(group.index)
-            self._buffer.drop(group.index, sorted(set(range(group.start, group.stop)) - set(rows)))
             self._progress.rows_finished += len(rows)
-            self._sink(self._buffer.close(group))
+            self._sink.keep(self._buffer.close(group, keep=rows))
 
 
 def _end_of(task: asyncio.Task[TaskEnd]) -> TaskEnd:
     if task.cancelled():
-        return TaskEnd(EndKind.CANCELLED, error=asyncio.CancelledError("its task was cancelled"))
+        return TaskEnd(EndKind.CANCELLED, error=TaskCancelled("its task was cancelled"))
     error = task.exception()
     return task.result() if error is None else TaskEnd(judge(error), error=error)

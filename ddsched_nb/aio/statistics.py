@@ -7,7 +7,9 @@ from typing import Literal
 
 from ddsched_nb.core.pools import PoolStatistics
 
-RunState = Literal["running", "paused", "cancelling", "finished", "failed", "cancelled", "stalled"]
+RunState = Literal[
+    "running", "paused", "cancelling", "finished", "failed", "cancelled", "stalled", "timed_out"
+]
 
 
 @dataclass(frozen=True, slots=True)

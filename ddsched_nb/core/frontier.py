@@ -47,29 +47,47 @@ _NOTHING = FrontierDelta()
 
 
 class _Column:
-    """Static facts of a column: whether it works row by row, and whom it feeds."""
+    """Static facts of a column.
 
-    __slots__ = ("feeds", "is_root", "name", "needs")
+    Attributes:
+        is_whole: Whether one task serves a whole row group.
+        needs_cells: How many of the columns it needs work row by row.
+        needs_whole: How many of them work by row group.
+        feeds: Names of the columns that need it.
+    """
 
-    def __init__(self, name: str, is_root: bool, needs: int, feeds: tuple[str, ...]) -> None:
+    __slots__ = ("feeds", "is_whole", "name", "needs_cells", "needs_whole")
+
+    def __init__(self, graph: ColumnGraph, name: str) -> None:
         self.name = name
-        self.is_root = is_root
-        self.needs = needs
-        self.feeds = feeds
+        self.is_whole = graph.specs[name].is_whole
+        whole = sum(graph.specs[up].is_whole for up in graph.upstream(name))
+        self.needs_whole = whole
+        self.needs_cells = len(graph.upstream(name)) - whole
+        self.feeds = graph.downstream(name)
 
 
 class _Group:
-    """The open tasks of one row group. A root column has one slot, a cell column one a row."""
+    """The open tasks of one row group. A whole column has one slot, a cell column one a row.
 
-    __slots__ = ("dropped", "missing", "pending", "row_group", "states")
+    `missing` counts the inputs that each cell still waits for, `awaited` those of each whole
+    column: one for a whole column, one a row for a cell column.
+    """
+
+    __slots__ = ("awaited", "dropped", "left", "missing", "pending", "row_group", "states")
 
     def __init__(self, row_group: RowGroup, columns: dict[str, _Column]) -> None:
         self.row_group = row_group
-        size = row_group.size
-        self.states = {c.name: bytearray(1 if c.is_root else size) for c in columns.values()}
-        self.missing = {
-            c.name: bytearray([c.needs]) * size for c in columns.values() if not c.is_root
-        }
+        size = self.left = row_group.size
+        self.states: dict[str, bytearray] = {}
+        self.missing: dict[str, bytearray] = {}
+        self.awaited: dict[str, int] = {}
+        for c in columns.values():
+            self.states[c.name] = bytearray(1 if c.is_whole else size)
+            if c.is_whole:
+                self.awaited[c.name] = c.needs_whole + c.needs_cells * size
+            else:
+                self.missing[c.name] = bytearray([c.needs_whole + c.needs_cells]) * size
         self.pending = sum(len(states) for states in self.states.values())
         self.dropped = bytearray(size)
 
@@ -85,12 +103,7 @@ class Frontier:
     """
 
     def __init__(self, graph: ColumnGraph) -> None:
-        self._columns: dict[str, _Column] = {}
-        for name in graph.order:
-            is_root = graph.specs[name].granularity == "root"
-            self._columns[name] = _Column(
-                name, is_root, len(graph.upstream(name)), graph.downstream(name)
-            )
+        self._columns = {name: _Column(graph, name) for name in graph.order}
         self._groups: dict[int, _Group] = {}
 
     def open(self, row_group: RowGroup) -> FrontierDelta:
@@ -100,14 +113,10 @@ class Frontier:
         group = self._groups[row_group.index] = _Group(row_group, self._columns)
         ready: list[Task] = []
         for column in self._columns.values():
-            if column.is_root:
-                ready.append(self._make_ready(group, column.name, 0, None))
-            elif not column.needs:
-                start = row_group.start
-                ready += [
-                    self._make_ready(group, column.name, slot, start + slot)
-                    for slot in range(row_group.size)
-                ]
+            if column.needs_cells or column.needs_whole:
+                continue
+            slots = range(1) if column.is_whole else range(row_group.size)
+            ready += [self._make_ready(group, column, slot) for slot in slots]
         return FrontierDelta(tuple(ready), (), self._close_if_finished(group))
 
     def state(self, task: Task) -> TaskState:
@@ -158,23 +167,22 @@ class Frontier:
         slot = row - group.row_group.start
         if group.dropped[slot]:
             return _NOTHING
-        group.dropped[slot] = 1
-        discarded = self._drop_cells(group, slot)
-        return FrontierDelta((), tuple(discarded), self._close_if_finished(group))
+        ready, discarded = self._drop_row(group, slot)
+        if not group.left:
+            discarded += self._drop_whole(group)
+            ready = []
+        return FrontierDelta(tuple(ready), tuple(discarded), self._close_if_finished(group))
 
     def drop_group(self, row_group: int) -> FrontierDelta:
-        """Drops every row of a group, and its root tasks that are not running."""
+        """Drops every row of a group, and its whole tasks that are not running."""
         group = self._groups.get(row_group)
         if group is None:
             return _NOTHING
         discarded: list[Task] = []
         for slot in range(group.row_group.size):
             if not group.dropped[slot]:
-                group.dropped[slot] = 1
-                discarded += self._drop_cells(group, slot)
-        for column in self._columns.values():
-            if column.is_root:
-                discarded += self._drop_task(group, column.name, 0, None)
+                discarded += self._drop_row(group, slot)[1]
+        discarded += self._drop_whole(group)
         return FrontierDelta((), tuple(discarded), self._close_if_finished(group))
 
     def is_dropped(self, row_group: int, row: int) -> bool:
@@ -186,12 +194,12 @@ class Frontier:
         """Rows of an open group whose every cell is done."""
         group = self._groups[row_group]
         start = group.row_group.start
-        roots = [column.is_root for column in self._columns.values()]
-        states = list(zip(group.states.values(), roots, strict=True))
+        wholes = [column.is_whole for column in self._columns.values()]
+        states = list(zip(group.states.values(), wholes, strict=True))
         return [
             start + slot
             for slot in range(group.row_group.size)
-            if all(s[0 if root else slot] == TaskState.DONE for s, root in states)
+            if all(s[0 if whole else slot] == TaskState.DONE for s, whole in states)
         ]
 
     def progress(self) -> list[tuple[RowGroup, int, int]]:
@@ -214,21 +222,34 @@ class Frontier:
         group = self._groups.get(row_group)
         return group.pending if group else 0
 
-    def _make_ready(self, group: _Group, column: str, slot: int, row: int | None) -> Task:
-        group.states[column][slot] = TaskState.READY
-        return Task(column, group.row_group.index, row)
+    def _make_ready(self, group: _Group, column: _Column, slot: int) -> Task:
+        group.states[column.name][slot] = TaskState.READY
+        row = None if column.is_whole else group.row_group.start + slot
+        return Task(column.name, group.row_group.index, row)
 
     def _feed(self, group: _Group, column: _Column, slot: int) -> list[Task]:
         """One input less is missing in the dependants of a task."""
-        slots = range(group.row_group.size) if column.is_root else (slot,)
+        slots = range(group.row_group.size) if column.is_whole else (slot,)
         ready = []
         for name in column.feeds:
-            missing, start = group.missing[name], group.row_group.start
-            for fed in slots:
-                missing[fed] -= 1
-                if not missing[fed] and not group.dropped[fed]:
-                    ready.append(self._make_ready(group, name, fed, start + fed))
+            fed = self._columns[name]
+            if fed.is_whole:
+                ready += self._feed_whole(group, fed)
+                continue
+            missing = group.missing[name]
+            for cell in slots:
+                missing[cell] -= 1
+                if not missing[cell] and not group.dropped[cell]:
+                    ready.append(self._make_ready(group, fed, cell))
         return ready
+
+    def _feed_whole(self, group: _Group, column: _Column) -> list[Task]:
+        """A whole column waits for one input less; a dropped row's cells are not waited for."""
+        group.awaited[column.name] -= 1
+        waits = group.states[column.name][0] == TaskState.WAITING
+        if group.awaited[column.name] or not waits:
+            return []
+        return [self._make_ready(group, column, 0)]
 
     def _move(self, task: Task, source: TaskState, target: TaskState) -> bool:
         group = self._groups.get(task.row_group)
@@ -240,12 +261,29 @@ class Frontier:
         states[slot] = target
         return True
 
-    def _drop_cells(self, group: _Group, slot: int) -> list[Task]:
+    def _drop_row(self, group: _Group, slot: int) -> tuple[list[Task], list[Task]]:
+        """Ends the cells of a row; the tasks that this makes ready, and those to discard."""
+        group.dropped[slot] = 1
+        group.left -= 1
         row = group.row_group.start + slot
+        ready: list[Task] = []
         discarded: list[Task] = []
         for column in self._columns.values():
-            if not column.is_root:
-                discarded += self._drop_task(group, column.name, slot, row)
+            if column.is_whole:
+                continue
+            if group.states[column.name][slot] != TaskState.DONE:
+                for name in column.feeds:
+                    if self._columns[name].is_whole:
+                        ready += self._feed_whole(group, self._columns[name])
+            discarded += self._drop_task(group, column.name, slot, row)
+        return ready, discarded
+
+    def _drop_whole(self, group: _Group) -> list[Task]:
+        """No row is left: what works by row group has nothing to work on."""
+        discarded: list[Task] = []
+        for column in self._columns.values():
+            if column.is_whole:
+                discarded += self._drop_task(group, column.name, 0, None)
         return discarded
 
     def _drop_task(self, group: _Group, column: str, slot: int, row: int | None) -> list[Task]:

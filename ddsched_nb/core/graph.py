@@ -72,7 +72,7 @@ class ColumnGraph:
             producer = self._producers[need]
             if producer is not None:
                 found[producer] = None
-        return tuple(found)
+        return tuple(found | dict.fromkeys(spec.after))
 
 
 def _producers(specs: Sequence[ColumnSpec], inputs: Sequence[str]) -> dict[str, str | None]:

@@ -14,7 +14,7 @@ Domain = Literal["chat", "embedding", "image", "healthcheck"]
 DOMAINS: tuple[Domain, ...] = ("chat", "embedding", "image", "healthcheck")
 
 FlowKind = Literal["local", "model", "custom_model"]
-Granularity = Literal["cell", "root"]
+Granularity = Literal["cell", "root", "batch"]
 
 ResourceKey = NewType("ResourceKey", str)
 Resources = tuple[tuple[ResourceKey, int], ...]
@@ -80,13 +80,21 @@ class ColumnSpec(NamedTuple):
         name: The column's name; also its first output unless `outputs` says otherwise.
         needs: Names of the columns it reads.
         outputs: Names of the columns it writes.
-        granularity: `cell` is one task a row; `root` is one task a row group, from scratch.
+        granularity: `cell` is one task a row; `root` is one task a row group, from scratch; `batch`
+            is one task a row group, over all its rows that are left.
+        after: Names of columns that must be done first, though it reads nothing of theirs.
     """
 
     name: str
     needs: tuple[str, ...]
     outputs: tuple[str, ...]
     granularity: Granularity = "cell"
+    after: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether one task serves a whole row group."""
+        return self.granularity != "cell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +111,7 @@ class RowGroup:
 
 
 class Task(NamedTuple):
-    """One piece of work: a cell, or a whole column of a row group where `row` is None."""
+    """One piece of work: a cell, or a whole row group of a column where `row` is None."""
 
     column: str
     row_group: int

@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from typing import Literal, NamedTuple
 
 from ddsched_nb.core.model import Outcome, OutcomeKind, Task
+from ddsched_nb.core.run_limits import RetryBudget
 
 GiveUpReason = Literal["not_retryable", "exhausted", "stalled"]
 
@@ -107,11 +108,15 @@ class Deferrals:
     Args:
         max_deferrals: How often one cell may be put aside.
         delay_s: Seconds until it is tried again; doubles with each round.
+        budget: Retries that the run may spend; without bound if None.
     """
 
-    def __init__(self, max_deferrals: int = 2, delay_s: float = 2.0) -> None:
+    def __init__(
+        self, max_deferrals: int = 2, delay_s: float = 2.0, budget: RetryBudget | None = None
+    ) -> None:
         self._max = max_deferrals
         self._delay_s = delay_s
+        self._budget = budget or RetryBudget()
         self._due: list[tuple[float, int, Task]] = []
         self._rounds: dict[Task, int] = {}
         self._order = 0
@@ -122,7 +127,7 @@ class Deferrals:
     def defer(self, task: Task, now: float) -> Deferred | None:
         """Puts a cell aside, or answers None if its budget is used up."""
         rounds = self._rounds.get(task, 0) + 1
-        if rounds > self._max:
+        if rounds > self._max or not self._budget.spend():
             self.forget(task)
             return None
         self._rounds[task] = rounds

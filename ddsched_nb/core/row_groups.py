@@ -5,7 +5,7 @@ Lazy throughout: a plan of a million groups costs as much as one of two.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import overload
 
 from ddsched_nb.core.model import RowGroup
@@ -53,18 +53,21 @@ class RowGroupGovernor:
     Args:
         plan: The groups.
         max_open: How many may be open, at least 1.
+        finished: Indices of groups that an earlier run finished; they are passed over.
 
     Raises:
         ConfigError: `max_open` is below 1.
     """
 
-    def __init__(self, plan: RowGroupPlan, max_open: int) -> None:
+    def __init__(self, plan: RowGroupPlan, max_open: int, finished: Container[int] = ()) -> None:
         if max_open < 1:
             raise ConfigError(f"max_open is {max_open}; give at least 1")
         self._plan = plan
         self._max_open = max_open
         self._next = 0
         self._open: set[int] = set()
+        self._finished = finished
+        self._pass_over()
 
     def __repr__(self) -> str:
         return f"<RowGroupGovernor: {self.open_groups} open of at most {self._max_open}>"
@@ -90,6 +93,7 @@ class RowGroupGovernor:
             return None
         group = self._plan[self._next]
         self._next += 1
+        self._pass_over()
         self._open.add(group.index)
         return group
 
@@ -99,3 +103,7 @@ class RowGroupGovernor:
             return False
         self._open.remove(index)
         return True
+
+    def _pass_over(self) -> None:
+        while not self.exhausted and self._next in self._finished:
+            self._next += 1

@@ -80,8 +80,8 @@ class Schedule:
 
     @property
     def finished(self) -> bool:
-        """Whether every row group was opened and finished."""
-        return self.governor.exhausted and not self.frontier.open_groups
+        """Whether every row group was opened, finished and stored."""
+        return self.governor.exhausted and not self.governor.open_groups
 
     @property
     def stopped(self) -> bool:
@@ -92,7 +92,8 @@ class Schedule:
     def stuck(self) -> bool:
         """Nothing runs, nothing waits for a time, and yet work is left: nobody will wake it."""
         idle = not self._running and not self.deferrals and not self._paused
-        return idle and not self.finished
+        being_stored = self.governor.open_groups - len(self.frontier.open_groups)
+        return idle and not being_stored and not self.finished
 
     def stop(self) -> None:
         """From now on nothing starts; what runs may end."""
@@ -133,19 +134,34 @@ class Schedule:
         self.deferrals.forget(task)
         return self._apply(self.frontier.complete(task))
 
+    def stored(self, group: RowGroup) -> None:
+        """A finished row group is where it belongs; another one may be opened in its place."""
+        self.governor.finish(group.index)
+
     def drop(self, task: Task) -> tuple[tuple[int, ...], RowGroup | None]:
-        """A task failed for good: its row is dropped, or every row of its group if it is a root.
+        """A task failed for good: its row is dropped, or every row of its group if it has none.
 
         Returns:
             The numbers of the rows dropped now, and the row group that this finishes, if any.
         """
         group = task.row_group
+        if task.row is not None:
+            lost = self.drop_rows(task, (task.row,))
+            return lost, self.complete(task)
         lost = tuple(r for r in self._rows_of(task) if not self.frontier.is_dropped(group, r))
-        if task.row is None:
-            finished = self._apply(self.frontier.drop_group(task.row_group))
-        else:
-            finished = self._apply(self.frontier.drop(task.row_group, task.row))
+        finished = self._apply(self.frontier.drop_group(group))
         return lost, self.complete(task) or finished
+
+    def drop_rows(self, task: Task, rows: Iterable[int]) -> tuple[int, ...]:
+        """A running task asks to drop some rows of its group; names those dropped now.
+
+        The group cannot be finished by this: the task itself still runs.
+        """
+        group = task.row_group
+        lost = tuple(row for row in rows if not self.frontier.is_dropped(group, row))
+        for row in lost:
+            self._apply(self.frontier.drop(group, row))
+        return lost
 
     def defer(self, task: Task, now: float) -> Deferred | None:
         """Puts a failed task aside for later; None if it may not be tried again."""
@@ -195,7 +211,6 @@ class Schedule:
         self._ready += delta.ready
         self._discard(delta.discarded)
         if delta.finished is not None:
-            self.governor.finish(delta.finished.index)
             self._starts.pop(delta.finished.index, None)
         return delta.finished
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from ddsched_nb.aio.buffer import RowGroupBuffer
 from ddsched_nb.aio.bus import EventBus
 from ddsched_nb.aio.executor import ModelExecutor
 from ddsched_nb.aio.limiter import RequestLimiter
+from ddsched_nb.aio.offload import Offload
 from ddsched_nb.aio.progress import Progress
 from ddsched_nb.aio.reporters import RequestReporter, SchedulerReporter
 from ddsched_nb.aio.results import ResultTable
 from ddsched_nb.aio.scheduler import Scheduler
+from ddsched_nb.aio.usage import UsageLedger
 from ddsched_nb.aio.worker import Work, Worker
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.dispatch import Dispatcher
@@ -109,7 +112,7 @@ def wire(
     works = {spec.name: Work(spec, generate, {}) for spec, generate in pairs}
     scheduler = Scheduler(
         schedule,
-        Worker(works, buffer, executor),
+        Worker(works, buffer, executor, UsageLedger(), Offload()),
         buffer,
         results,
         progress,
@@ -483,17 +486,18 @@ async def test_pause_starts_nothing_and_resume_goes_on() -> None:
 
 async def test_a_sink_that_fails_stops_the_run_with_its_reason() -> None:
     bench = wire([(column("w"), lambda row, _: 1)], rows=8, buffer_size=2, max_open=1)
-    taken: list[Any] = []
+    real, taken = bench.results.store, []
 
     def full(group: Any) -> None:
         if taken:
-            raise OSError("disk full")
+            raise OSError(errno.ENOSPC, "No space left on device")
         taken.append(group)
+        real(group)
 
-    bench.scheduler._sink = full
-    with pytest.raises((RunError, OSError), match="disk full"):
+    bench.results.store = full  # type: ignore[method-assign]
+    with pytest.raises(RunError, match="No space left on device"):
         await asyncio.wait_for(bench.scheduler.run(), 5)
-    assert len(taken) == 1
+    assert bench.results.rows == [0, 1]
     assert bench.admission.leases == 0
 
 

@@ -1,0 +1,54 @@
+"""Whose work is this? The task that the running code belongs to, in a context variable.
+
+Tasks and threads inherit it; a child process gets it passed. Must not hold values of rows.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import NamedTuple
+
+from ddsched_nb.core.model import ReadyTask
+
+
+class Correlation(NamedTuple):
+    """The task that code runs for; plain data, so that it can be sent to another process.
+
+    Attributes:
+        task_id: The task, as in events.
+        flow: The flow it belongs to.
+        column: The column it computes.
+        row_group: Index of its row group.
+        row: Number of its row; None in a task of a whole row group.
+    """
+
+    task_id: str
+    flow: str
+    column: str
+    row_group: int
+    row: int | None
+
+
+_current: ContextVar[Correlation | None] = ContextVar("ddsched_nb_correlation", default=None)
+
+
+def current_correlation() -> Correlation | None:
+    """The task that the calling code runs for; None outside generators.
+
+    Works in generators, in tasks and threads they start, and in generators that run in a thread or
+    a process: for log records, traces and headers of one's own.
+    """
+    return _current.get()
+
+
+def correlate(ready: ReadyTask) -> Correlation:
+    """Makes a task the current one, in the context of the caller."""
+    column, row_group, row = ready.task
+    correlation = Correlation(ready.task_id, ready.flow.key.label, column, row_group, row)
+    _current.set(correlation)
+    return correlation
+
+
+def resume(correlation: Correlation | None) -> None:
+    """Makes a task the current one again, on the other side of a process boundary."""
+    _current.set(correlation)
