@@ -11,59 +11,84 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ddsched_nb import errors
+    from ddsched_nb.aio.correlation import Correlation, current_correlation
     from ddsched_nb.aio.limiter import RequestLimiter
     from ddsched_nb.clients.embedded import EmbeddedEndpoint
-    from ddsched_nb.clients.profile import EndpointProfile, Latency
+    from ddsched_nb.clients.profile import EndpointProfile, Fault, Latency
+    from ddsched_nb.columns import Column, Skip
     from ddsched_nb.config import RequestAdmissionConfig, RetryConfig, RunConfig
     from ddsched_nb.core.metadata import SchedulingMetadata
+    from ddsched_nb.core.row import Batch, Row
     from ddsched_nb.errors import RowDropped
-    from ddsched_nb.pipeline import Column, ModelColumn, Pipeline
-    from ddsched_nb.providers import Model, OpenAICompatible
+    from ddsched_nb.model_columns import EmbeddingColumn, ImageColumn, ModelColumn
+    from ddsched_nb.pipeline import Pipeline
+    from ddsched_nb.providers import Model, OpenAICompatible, Prices
     from ddsched_nb.record import RunRecord
     from ddsched_nb.run import Run, start
+    from ddsched_nb.store.reading import Store
     from ddsched_nb.views import charts
 
     __version__: str
 
 __all__ = [
+    "Batch",
     "Column",
+    "Correlation",
     "EmbeddedEndpoint",
+    "EmbeddingColumn",
     "EndpointProfile",
+    "Fault",
+    "ImageColumn",
     "Latency",
     "Model",
     "ModelColumn",
     "OpenAICompatible",
     "Pipeline",
+    "Prices",
     "RequestAdmissionConfig",
     "RequestLimiter",
     "RetryConfig",
+    "Row",
     "RowDropped",
     "Run",
     "RunConfig",
     "RunRecord",
     "SchedulingMetadata",
+    "Skip",
+    "Store",
     "charts",
+    "current_correlation",
     "errors",
     "start",
 ]
 
 _HOME = {
-    "Column": "pipeline",
+    "Batch": "core.row",
+    "Column": "columns",
+    "Correlation": "aio.correlation",
     "EmbeddedEndpoint": "clients.embedded",
+    "EmbeddingColumn": "model_columns",
     "EndpointProfile": "clients.profile",
+    "Fault": "clients.profile",
+    "ImageColumn": "model_columns",
     "Latency": "clients.profile",
     "Model": "providers",
-    "ModelColumn": "pipeline",
+    "ModelColumn": "model_columns",
     "OpenAICompatible": "providers",
     "Pipeline": "pipeline",
+    "Prices": "providers",
     "RequestAdmissionConfig": "config",
     "RequestLimiter": "aio.limiter",
     "RetryConfig": "config",
+    "Row": "core.row",
     "RowDropped": "errors",
     "Run": "run",
     "RunConfig": "config",
     "RunRecord": "record",
     "SchedulingMetadata": "core.metadata",
+    "Skip": "columns",
+    "Store": "store.reading",
+    "current_correlation": "aio.correlation",
     "start": "run",
 }
 _MODULES = {"charts": "views.charts", "errors": "errors"}

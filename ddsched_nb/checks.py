@@ -22,6 +22,13 @@ def names(field: str, values: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name(field, value) for value in values))
 
 
+def count(field: str, value: object) -> int:
+    """A whole number, at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{field} is {value!r}; give a whole number >= 1")
+    return value
+
+
 def unique(what: str, given: Sequence[str]) -> list[str]:
     """Names of which none is given twice."""
     for one in given:

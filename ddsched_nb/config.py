@@ -62,6 +62,8 @@ class RetryConfig(_Settings):
         max_backoff_s: The delay never exceeds it.
         max_deferrals: How often a cell whose call cannot go on is put aside and run again.
         deferral_delay_s: How long it is put aside; doubles with each time.
+        budget: Retries that the whole run may spend, of calls and of cells put aside; without bound
+            if None. Once it is spent, a failing call drops its row.
     """
 
     max_attempts: Annotated[int, Field(ge=1)] = 3
@@ -69,6 +71,7 @@ class RetryConfig(_Settings):
     max_backoff_s: Seconds = 30.0
     max_deferrals: Annotated[int, Field(ge=0)] = 2
     deferral_delay_s: Seconds = 2.0
+    budget: Annotated[int, Field(ge=0)] | None = None
 
 
 class RunConfig(_Settings):
@@ -84,6 +87,11 @@ class RunConfig(_Settings):
         request_admission: How the models' limits move.
         retry: What happens to calls that fail.
         stall_timeout_s: A model that refuses everything for so long, in seconds, ends the run.
+        run_timeout_s: The run ends after so long, in seconds; never if None.
+        shutdown_error_rate: The run ends when so large a share of a column's last cells, in (0, 1],
+            failed for good. Refusals (429) and rows that a generator drops on purpose never count.
+        shutdown_error_window: Over how many cells of a column the share is taken.
+        disable_early_shutdown: Whether to go on however many cells fail.
         progress: Whether to print a progress line; on a terminal only if None.
     """
 
@@ -95,6 +103,10 @@ class RunConfig(_Settings):
     request_admission: RequestAdmissionConfig = RequestAdmissionConfig()
     retry: RetryConfig = RetryConfig()
     stall_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    run_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    shutdown_error_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
+    shutdown_error_window: Annotated[int, Field(ge=1)] = 20
+    disable_early_shutdown: bool = False
     progress: bool | None = None
 
 

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ddsched_nb.aio.buffer import RowGroupBuffer
 from ddsched_nb.aio.bus import EventBus
+from ddsched_nb.aio.checkpoints import StoreSink
 from ddsched_nb.aio.context import ModelBinding
 from ddsched_nb.aio.executor import ModelExecutor
+from ddsched_nb.aio.healthcheck import healthcheck_pool
 from ddsched_nb.aio.limiter import RequestLimiter
+from ddsched_nb.aio.offload import Offload
 from ddsched_nb.aio.progress import Progress
 from ddsched_nb.aio.reporters import RequestReporter, SchedulerReporter
-from ddsched_nb.aio.results import ResultTable
+from ddsched_nb.aio.results import ResultTable, Sink
 from ddsched_nb.aio.scheduler import Scheduler
-from ddsched_nb.aio.worker import Work, Worker
+from ddsched_nb.aio.usage import UsageLedger
+from ddsched_nb.aio.worker import SkipRule, Work, Worker
 from ddsched_nb.clients.base import ModelClient
+from ddsched_nb.columns import BaseColumn
 from ddsched_nb.config import RequestAdmissionConfig, RunConfig
 from ddsched_nb.core.dispatch import Dispatcher
 from ddsched_nb.core.frontier import Frontier
-from ddsched_nb.core.graph import ColumnGraph
 from ddsched_nb.core.limits import AIMDLimit, FixedLimit, Limit
-from ddsched_nb.core.model import ModelKey, PoolKey
+from ddsched_nb.core.metadata import default_metadata
+from ddsched_nb.core.model import PoolKey
 from ddsched_nb.core.resolver import Resolver, Routing, derive_capacities
 from ddsched_nb.core.retries import Deferrals, RetryPlan
 from ddsched_nb.core.row_groups import RowGroupGovernor, RowGroupPlan
+from ddsched_nb.core.run_limits import FailureWindow, RetryBudget
 from ddsched_nb.core.schedule import Schedule
 from ddsched_nb.core.task_admission import TaskAdmission
-from ddsched_nb.pipeline import Column, ModelColumn, Pipeline
+from ddsched_nb.pipeline import Pipeline
 from ddsched_nb.table import InputTable
+
+if TYPE_CHECKING:
+    from ddsched_nb.store.parquet import ParquetStore
 
 Clock = Callable[[], float]
 
@@ -39,14 +50,32 @@ class Engine(NamedTuple):
     schedule: Schedule
     scheduler: Scheduler
     limiter: RequestLimiter
+    executor: ModelExecutor
+    bindings: Mapping[str, ModelBinding]
     progress: Progress
-    results: ResultTable
+    results: Sink
     reporter: SchedulerReporter
+    usage: UsageLedger
+    budget: RetryBudget
+    offload: Offload
     clients: tuple[ModelClient, ...]
+
+    async def close(self) -> None:
+        """Gives back what the run held: connections, threads, processes, the store."""
+        self.offload.close()
+        for client in self.clients:
+            await client.close()
+        # Waits for a write that is under way, which must not hold the loop.
+        await asyncio.get_running_loop().run_in_executor(None, self.results.close)
 
 
 def build(
-    pipeline: Pipeline, table: InputTable, config: RunConfig, bus: EventBus, clock: Clock
+    pipeline: Pipeline,
+    table: InputTable,
+    config: RunConfig,
+    bus: EventBus,
+    clock: Clock,
+    store: ParquetStore | None = None,
 ) -> Engine:
     """Wires the engine of a run.
 
@@ -56,31 +85,36 @@ def build(
         config: How to run.
         bus: Where events go.
         clock: The running loop's `time`.
+        store: Where finished rows go, and which row groups are there already; in memory if None.
 
     Raises:
         GraphError: The columns and the input table do not fit together.
     """
-    graph = pipeline.graph(table.names)
-    capacities = pipeline.model_capacities
     # One canonical key a pool, on the side of the scheduler and on that of admission.
-    pools = {key: PoolKey(key.provider, key.model) for key in capacities}
+    pools = {model.alias: model.pool for model in pipeline.models}
+    pools = {alias: _first_equal(pool, pools.values()) for alias, pool in pools.items()}
     clients = {provider.name: provider.client() for provider in pipeline.providers}
-    requests = RequestReporter(bus, clock)
-    limiter = RequestLimiter(reporter=requests)
-    for key, capacity in capacities.items():
-        limit = make_limit(config.request_admission, capacity.cap, clock())
-        limiter.register(pools[key], limit, cap=capacity.cap)
+    bindings = {
+        model.alias: ModelBinding(
+            clients[model.provider], model.model_id, pools[model.alias], model.system, model.params
+        )
+        for model in pipeline.models
+    }
+    requests, budget = RequestReporter(bus, clock), RetryBudget(config.retry.budget)
+    limiter = _limiter(pipeline, pools, config, requests, clock())
+    executor = ModelExecutor(limiter, _retry_plan(config), requests, budget)
 
     outputs = [name for column in pipeline.columns for name in column.spec.outputs]
+    names = [*table.names, *outputs]
     buffer = RowGroupBuffer(table.names, outputs, table.read)
-    worker = Worker(
-        _works(pipeline, clients, pools),
-        buffer,
-        ModelExecutor(limiter, _retry_plan(config), requests),
-    )
-    schedule = _schedule(pipeline, graph, pools, table.rows, config)
-    progress, results = Progress(), ResultTable([*table.names, *outputs])
+    usage, offload = UsageLedger(), Offload()
+    works = _works(pipeline, table, bindings)
+    worker = Worker(works, buffer, executor, usage, offload)
+    schedule = _schedule(pipeline, table, pools, config, budget, store)
+    progress = _progress(pipeline, store)
+    results: Sink = ResultTable(names) if store is None else StoreSink(store, names)
     reporter = SchedulerReporter(bus, clock)
+    rate = None if config.disable_early_shutdown else config.shutdown_error_rate
     scheduler = Scheduler(
         schedule,
         worker,
@@ -89,10 +123,23 @@ def build(
         progress,
         reporter,
         limiter,
+        failures=FailureWindow(rate, config.shutdown_error_window),
+        timeout_s=config.run_timeout_s,
         drop_bugs=config.on_bug == "drop",
     )
     return Engine(
-        schedule, scheduler, limiter, progress, results, reporter, tuple(clients.values())
+        schedule,
+        scheduler,
+        limiter,
+        executor,
+        bindings,
+        progress,
+        results,
+        reporter,
+        usage,
+        budget,
+        offload,
+        tuple(clients.values()),
     )
 
 
@@ -120,43 +167,90 @@ def _retry_plan(config: RunConfig) -> RetryPlan:
     )
 
 
+def _limiter(
+    pipeline: Pipeline,
+    pools: Mapping[str, PoolKey],
+    config: RunConfig,
+    reporter: RequestReporter,
+    now: float,
+) -> RequestLimiter:
+    limiter = RequestLimiter(reporter=reporter)
+    capacities = pipeline.model_capacities
+    needed = dict.fromkeys(pools.values())
+    needed |= dict.fromkeys(healthcheck_pool(m.pool) for m in pipeline.models if m.healthcheck)
+    for pool in needed:
+        cap = capacities[pool.model_key].cap
+        limiter.register(pool, make_limit(config.request_admission, cap, now), cap=cap)
+    return limiter
+
+
 def _schedule(
     pipeline: Pipeline,
-    graph: ColumnGraph,
-    pools: Mapping[ModelKey, PoolKey],
-    rows: int,
+    table: InputTable,
+    pools: Mapping[str, PoolKey],
     config: RunConfig,
+    budget: RetryBudget,
+    store: ParquetStore | None,
 ) -> Schedule:
+    graph = pipeline.graph(table.names)
     caps = {key: capacity.cap for key, capacity in pipeline.model_capacities.items()}
-    routings = {column.name: _routing(column, pipeline, pools) for column in pipeline.columns}
+    routings = {column.name: _routing(column, pools) for column in pipeline.columns}
+    routings |= {
+        hook.spec.name: Routing(default_metadata(hook.spec.name))
+        for hook in pipeline.hooks(table.names)
+    }
+    plan = RowGroupPlan(table.rows, config.buffer_size)
+    finished = () if store is None else store.groups
+    retry = config.retry
     return Schedule(
         Frontier(graph),
         Resolver(graph, routings),
         Dispatcher(TaskAdmission(derive_capacities(caps, config.max_in_flight_tasks))),
-        RowGroupGovernor(RowGroupPlan(rows, config.buffer_size), config.max_concurrent_row_groups),
-        Deferrals(config.retry.max_deferrals, config.retry.deferral_delay_s),
+        RowGroupGovernor(plan, config.max_concurrent_row_groups, finished),
+        Deferrals(retry.max_deferrals, retry.deferral_delay_s, budget),
     )
 
 
 def _works(
-    pipeline: Pipeline, clients: Mapping[str, ModelClient], pools: Mapping[ModelKey, PoolKey]
+    pipeline: Pipeline, table: InputTable, bindings: Mapping[str, ModelBinding]
 ) -> dict[str, Work]:
-    bindings = {
-        model.alias: ModelBinding(
-            clients[model.provider], model.model_id, pools[model.key], model.system, model.params
+    works = {
+        column.name: Work(
+            column.spec,
+            column.work(),
+            {alias: bindings[alias] for alias in column.models},
+            column.skip,
+            column.place,
         )
-        for model in pipeline.models
-    }
-    return {
-        column.name: Work(column.spec, column.run, {a: bindings[a] for a in column.models})
         for column in pipeline.columns
     }
+    for hook in pipeline.hooks(table.names):
+        run = _without_context(hook.function)
+        # A hook sees skipped rows too.
+        rule = SkipRule(propagate=False)
+        works[hook.spec.name] = Work(hook.spec, run, {}, rule, None, hook.writes)
+    return works
 
 
-def _routing(
-    column: Column | ModelColumn, pipeline: Pipeline, pools: Mapping[ModelKey, PoolKey]
-) -> Routing:
-    keys = {model.alias: model.key for model in pipeline.models}
-    models = tuple(keys[alias] for alias in column.models)
-    pool = pools[models[0]] if len(set(models)) == 1 else None
-    return Routing(pipeline.metadata(column), models, pool)
+def _without_context(function: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda batch, context: function(batch)
+
+
+def _routing(column: BaseColumn, pools: Mapping[str, PoolKey]) -> Routing:
+    called = [pools[alias] for alias in column.models]
+    models = tuple(pool.model_key for pool in called)
+    return Routing(column.metadata(pools), models, called[0] if len(set(called)) == 1 else None)
+
+
+def _progress(pipeline: Pipeline, store: ParquetStore | None) -> Progress:
+    """Counts what an earlier run finished."""
+    progress = Progress()
+    names = [column.name for column in pipeline.columns]
+    for group in store.groups.values() if store is not None else ():
+        dropped = Counter((drop.column, drop.reason) for drop in group.dropped)
+        progress.restored(group.kept, dropped, names)
+    return progress
+
+
+def _first_equal(pool: PoolKey, pools: Iterable[PoolKey]) -> PoolKey:
+    return next(other for other in pools if other == pool)

@@ -10,13 +10,17 @@ from typing import Literal
 
 __all__ = [
     "AdmissionClosed",
+    "AnswerDidNotParse",
+    "CallFailed",
     "ConfigError",
     "CycleError",
     "DdschedError",
     "DuplicateOutputError",
     "GeneratorBug",
     "GraphError",
+    "HealthcheckFailed",
     "MetadataError",
+    "OutputError",
     "ProviderError",
     "QueueTimeout",
     "RecordError",
@@ -24,6 +28,12 @@ __all__ = [
     "RunCancelled",
     "RunError",
     "RunStalled",
+    "RunTimeout",
+    "StoreError",
+    "StoreInUse",
+    "StoreMismatch",
+    "TaskCancelled",
+    "TooManyFailures",
     "UndeclaredNeedError",
     "UnknownColumnError",
 ]
@@ -69,11 +79,19 @@ class AdmissionClosed(DdschedError):
     """A request waited for admission when its run ended. The provider was not asked."""
 
 
+class TaskCancelled(DdschedError):
+    """The task of a generator was cancelled, by itself or by what it called."""
+
+
 class UndeclaredNeedError(DdschedError, KeyError):
     """A generator read a column that it did not declare in `needs`."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+
+class OutputError(DdschedError, TypeError):
+    """A generator returned something other than the outputs of its column."""
 
 
 FailureKind = Literal["rate_limited", "provider_failure", "provider_timeout"]
@@ -110,7 +128,18 @@ class ProviderError(DdschedError):
 
 
 class RowDropped(DdschedError):
-    """Raised by a generator to drop its row with a reason."""
+    """Raised by a generator to drop its row with a reason.
+
+    A generator of a whole row group gives one in the place of a row's value instead.
+    """
+
+
+class AnswerDidNotParse(RowDropped):
+    """No answer of a model could be parsed, however often it was asked."""
+
+
+class CallFailed(RowDropped):
+    """A call that served several rows failed for good; they are dropped, the others are not."""
 
 
 class RunError(DdschedError):
@@ -137,3 +166,27 @@ class RunStalled(RunError):
 
 class RunCancelled(RunError):
     """The run was cancelled by its user."""
+
+
+class RunTimeout(RunError):
+    """The run took longer than `run_timeout_s`."""
+
+
+class TooManyFailures(RunError):
+    """So large a share of a column's last cells failed that going on makes no sense."""
+
+
+class HealthcheckFailed(RunError):
+    """A model did not answer before the first row; nothing was run."""
+
+
+class StoreError(RunError):
+    """A store cannot be read or written: disk full, no permission, damaged."""
+
+
+class StoreInUse(StoreError):
+    """Another run writes to the store."""
+
+
+class StoreMismatch(StoreError, ConfigError):
+    """A store holds rows of a different pipeline or table; the message says what differs."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from ddsched_nb import checks
+from ddsched_nb import checks, facts
+from ddsched_nb.aio.usage import CallUsage
 from ddsched_nb.clients.base import ModelClient
-from ddsched_nb.core.model import ModelKey
+from ddsched_nb.core.model import Domain, ModelKey, PoolKey
 from ddsched_nb.errors import ConfigError
 
 DEFAULT_CAP = 32
@@ -58,6 +61,36 @@ class OpenAICompatible:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a model costs.
+
+    Attributes:
+        prompt: Price of a million tokens sent, >= 0.
+        completion: Price of a million tokens written, >= 0.
+        image: Price of an image, >= 0.
+        currency: What they are in; only shown.
+    """
+
+    prompt: float = 0.0
+    completion: float = 0.0
+    image: float = 0.0
+    currency: str = "USD"
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "completion", "image"):
+            value: object = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (number and 0 <= value < math.inf):  # type: ignore[operator]
+                raise ConfigError(f"{name} of Prices is {value!r}; give a number >= 0")
+        checks.name("currency of Prices", self.currency)
+
+    def cost(self, used: CallUsage) -> float:
+        """What this usage costs."""
+        tokens = used.prompt_tokens * self.prompt + used.completion_tokens * self.completion
+        return tokens / 1_000_000 + used.images * self.image
+
+
 class Model:
     """A model under an alias.
 
@@ -67,6 +100,11 @@ class Model:
         id: What the provider calls it; the alias if None.
         max_parallel_requests: Requests in flight at the most, at least 1. Aliases of one provider
             and id share the least of their caps.
+        domain: What it is: `chat`, `embedding` or `image`.
+        healthcheck: Whether to try it before the first row, so that a wrong key, address or id
+            fails at once with a clear message. Costs one small call; an image model is only looked
+            up in the endpoint's list.
+        prices: What it costs, for the summary.
         system: System message of its calls, unless a column gives its own.
         params: Parameters of its requests: `temperature`, `max_tokens`, or anything else.
 
@@ -83,11 +121,24 @@ class Model:
         max_parallel_requests: int = DEFAULT_CAP,
         system: str | None = None,
         params: Mapping[str, Any] | None = None,
+        domain: Literal["chat", "embedding", "image"] = "chat",
+        healthcheck: bool = False,
+        prices: Prices | None = None,
     ) -> None:
         self.alias = checks.name("model alias", alias)
         self.provider = checks.name(f"provider of model {alias!r}", provider)
         self.model_id = checks.name(f"id of model {alias!r}", alias if id is None else id)
-        self.max_parallel_requests = _cap(alias, max_parallel_requests)
+        field = f"max_parallel_requests of model {alias!r}"
+        self.max_parallel_requests = checks.count(field, max_parallel_requests)
+        if domain not in ("chat", "embedding", "image"):  # a notebook checks no types
+            raise ConfigError(
+                f"domain of model {alias!r} is {domain!r}; give chat, embedding or image"
+            )
+        if prices is not None and not isinstance(prices, Prices):
+            raise ConfigError(f"prices of model {alias!r} is {prices!r}; give Prices(...)")
+        self.domain: Domain = domain
+        self.healthcheck = healthcheck
+        self.prices = prices
         self.system = system
         self.params = dict(params or {})
 
@@ -102,10 +153,11 @@ class Model:
         """Provider and id: what aliases of one model have in common."""
         return ModelKey(self.provider, self.model_id)
 
+    @property
+    def pool(self) -> PoolKey:
+        """What one limit governs: provider, id and domain."""
+        return PoolKey(self.provider, self.model_id, self.domain)
 
-def _cap(alias: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(
-            f"max_parallel_requests of model {alias!r} is {value!r}; give a whole number >= 1"
-        )
-    return value
+    def facts(self) -> dict[str, Any]:
+        """What a store must find unchanged; of texts and values only digests."""
+        return {"system": facts.digest(self.system), "params": facts.digest(self.params)}

@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ddsched_nb.aio.bus import EventBus
+from ddsched_nb.aio.endings import explain
+from ddsched_nb.aio.healthcheck import check_models
 from ddsched_nb.aio.progress import Progress, RowError
 from ddsched_nb.aio.statistics import ColumnProgress, GroupProgress, RunState, RunStatistics
 from ddsched_nb.config import RunConfig
 from ddsched_nb.engine import Engine, build
-from ddsched_nb.errors import ConfigError, RunCancelled, RunError, RunStalled
+from ddsched_nb.errors import ConfigError, RunCancelled, RunError, RunStalled, RunTimeout
 from ddsched_nb.pipeline import Pipeline
 from ddsched_nb.record import FULL_RECORD_TASKS, TRUNCATED_EVENTS, RunRecord
+from ddsched_nb.storing import open_store
 from ddsched_nb.summary import RunSummary, summarize
 from ddsched_nb.table import InputTable, read_table, to_pandas
 from ddsched_nb.waiting import background_loop, wait_here
@@ -29,6 +32,8 @@ from ddsched_nb.wording import progress_line
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ddsched_nb.store.parquet import ParquetStore
 
 _PROGRESS_EVERY_S = 0.5
 
@@ -39,6 +44,7 @@ def start(
     rows: int | None = None,
     table: Any = None,
     config: RunConfig | None = None,
+    store: str | Path | None = None,
 ) -> Run:
     """Starts a run and returns at once.
 
@@ -47,19 +53,28 @@ def start(
         rows: How many rows to make, where there is no input table.
         table: The input table: a pandas DataFrame, a pyarrow Table, or a mapping of columns.
         config: How to run; the defaults if None.
+        store: A directory to which each finished row group goes as Parquet, at once and safely. If
+            it holds some already, of the same pipeline and table, the run goes on from there. In
+            memory if None.
 
     Returns:
         The run: `await` it, or `wait()` for it; a notebook shows it live.
 
     Raises:
         ConfigError: Neither `rows` nor `table` was given, or both; or they do not fit the pipeline.
+        StoreMismatch: The store holds rows of a different pipeline or table.
+        StoreInUse: Another run writes to the store.
+        StoreError: The store cannot be read or written.
     """
     if (rows is None) == (table is None):
         raise ConfigError("give either rows=NUMBER or table=DATAFRAME to start(), and not both")
     if rows is not None and not _is_count(rows):
         raise ConfigError(f"rows is {rows!r}; give a whole number, 0 or more")
     source = read_table(table) if table is not None else InputTable.empty(rows or 0)
-    run = Run(pipeline, source, config or RunConfig())
+    settings = config or RunConfig()
+    pipeline.graph(source.names)
+    opened = None if store is None else open_store(store, pipeline, source, settings)
+    run = Run(pipeline, source, settings, opened)
     run._launch()
     return run
 
@@ -67,9 +82,15 @@ def start(
 class Run:
     """One run of a pipeline over a table. Made by `start`."""
 
-    def __init__(self, pipeline: Pipeline, table: InputTable, config: RunConfig) -> None:
-        pipeline.graph(table.names)
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        table: InputTable,
+        config: RunConfig,
+        store: ParquetStore | None = None,
+    ) -> None:
         self.pipeline = pipeline
+        self._store = store
         self.config = config
         self._table = table
         self._bus = EventBus()
@@ -149,14 +170,12 @@ class Run:
 
     def to_pandas(self) -> pd.DataFrame:
         """The finished rows so far as a DataFrame, indexed by row number."""
-        if self._engine is None:
-            return to_pandas({}, [])
-        results = self._engine.results
-        return to_pandas(results.columns(), results.rows)
+        rows, columns = self._engine.results.read() if self._engine else ([], {})
+        return to_pandas(columns, rows)
 
     def summary(self) -> RunSummary:
         """What the run did, in figures."""
-        return summarize(self.statistics(), self.errors)
+        return summarize(self.statistics(), self.pipeline, self.config, self._engine)
 
     def statistics(self) -> RunStatistics:
         """How the run stands. Asking changes nothing; safe from any thread."""
@@ -208,9 +227,12 @@ class Run:
         self._started_at = loop.time()
         progress = asyncio.create_task(self._show_progress()) if self._on_terminal() else None
         try:
-            self._engine = build(self.pipeline, self._table, self.config, self._bus, loop.time)
-            self._announce(self._engine)
-            await self._engine.scheduler.run()
+            engine = self._engine = build(
+                self.pipeline, self._table, self.config, self._bus, loop.time, self._store
+            )
+            self._announce(engine)
+            await self._check_models(engine)
+            await engine.scheduler.run()
             self._state = "finished"
         except asyncio.CancelledError:
             self._state, self._error = "cancelled", RunCancelled("the run's task was cancelled")
@@ -220,8 +242,10 @@ class Run:
             self._state, self._error = "failed", error
         finally:
             self._ended_at = loop.time()
-            await self._clean_up(progress)
-            self._ended.set_result(None)
+            try:
+                await self._clean_up(progress)
+            finally:
+                self._ended.set_result(None)
 
     def _announce(self, engine: Engine) -> None:
         capacities = engine.schedule.dispatcher.admission.statistics().capacities
@@ -233,6 +257,11 @@ class Run:
             {str(resource): n for resource, n in capacities.items()},
         )
 
+    async def _check_models(self, engine: Engine) -> None:
+        aliases = [model.alias for model in self.pipeline.models if model.healthcheck]
+        if aliases:
+            await check_models(engine.bindings, aliases, engine.executor)
+
     async def _clean_up(self, progress: asyncio.Task[None] | None) -> None:
         if progress is not None:
             progress.cancel()
@@ -241,8 +270,9 @@ class Run:
         if self._engine is not None:
             finished, dropped = self._counts()
             self._engine.reporter.job_completed(self._state, finished, dropped)
-            for client in self._engine.clients:
-                await client.close()
+            await self._engine.close()
+        elif self._store is not None:
+            self._store.close()
         if isinstance(self.config.record, Path):
             self.record.save(self.config.record)
 
@@ -304,7 +334,7 @@ class Run:
 
     def _last_error(self, errors: list[RowError]) -> str | None:
         if self._error is not None:
-            return f"{type(self._error).__name__}: {self._error}"
+            return explain(self._error)
         if not errors:
             return None
         last = errors[-1]
@@ -333,4 +363,6 @@ def _is_count(value: object) -> bool:
 def _state_of(error: RunError) -> RunState:
     if isinstance(error, RunStalled):
         return "stalled"
+    if isinstance(error, RunTimeout):
+        return "timed_out"
     return "cancelled" if isinstance(error, RunCancelled) else "failed"

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from ddsched_nb.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -76,6 +78,25 @@ def to_pandas(columns: Mapping[str, Sequence[Any]], index: Sequence[int]) -> pd.
         ) from error
     frame: pd.DataFrame = pandas.DataFrame(dict(columns), index=list(index))
     return frame
+
+
+def plain(cells: list[Any]) -> list[Any]:
+    """Cells as a table holds them: pydantic models become mappings, also inside lists.
+
+    While a row is worked on its cells are what generators made; in a table in memory and in a store
+    they must be the same, whichever of the two is used.
+    """
+    if not any(isinstance(cell, BaseModel | list | tuple) for cell in cells):
+        return cells
+    return [_plain(cell) for cell in cells]
+
+
+def _plain(cell: Any) -> Any:
+    if isinstance(cell, BaseModel):
+        return cell.model_dump()
+    if isinstance(cell, list | tuple) and any(isinstance(part, BaseModel) for part in cell):
+        return [_plain(part) for part in cell]
+    return cell
 
 
 def _read_mapping(table: Mapping[Any, Any]) -> InputTable:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ddsched_nb.aio.statistics import ColumnProgress, RunStatistics
     from ddsched_nb.core.model import PoolKey
 
-ENDED = frozenset({"finished", "failed", "cancelled", "stalled"})
+ENDED = frozenset({"finished", "failed", "cancelled", "stalled", "timed_out"})
 
 _LINE = 100
 _BAR = 20

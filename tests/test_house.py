@@ -28,10 +28,14 @@ FLOORS = (
     ("aio", "analysis"),
     (
         "checks",
+        "facts",
         "prompts",
         "config",
         "providers",
+        "columns",
+        "model_columns",
         "pipeline",
+        "storing",
         "engine",
         "waiting",
         "summary",
@@ -66,7 +70,7 @@ ONLY_IN = {
     "vl_convert": "views",
 }
 # Optional or slow: imported by the function that needs them.
-WHEN_CALLED = {"pandas", "pyarrow", "nest_asyncio", "IPython"}
+WHEN_CALLED = {"filelock", "pandas", "pyarrow", "nest_asyncio", "IPython"}
 
 MODULE_LINES = 400
 BODY_LINES = 60

@@ -372,9 +372,7 @@ async def test_a_generator_that_cancels_itself_drops_its_row_and_says_so() -> No
     )
     retry = dd.RetryConfig(deferral_delay_s=0.01)
     run = await dd.start(pipeline, rows=3, config=dd.RunConfig(retry=retry))
-    assert [(e.row, e.reason) for e in run.errors] == [
-        (1, "CancelledError: its task was cancelled")
-    ]
+    assert [(e.row, e.reason) for e in run.errors] == [(1, "TaskCancelled: its task was cancelled")]
     assert list(run.to_pandas().index) == [0, 2]
 
 

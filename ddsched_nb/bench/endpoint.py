@@ -25,7 +25,8 @@ from ddsched_nb.clients.openai import OpenAICompatibleClient
 from ddsched_nb.config import RunConfig
 from ddsched_nb.core.row import Row
 from ddsched_nb.errors import ProviderError
-from ddsched_nb.pipeline import ModelColumn, Pipeline
+from ddsched_nb.model_columns import ModelColumn
+from ddsched_nb.pipeline import Pipeline
 from ddsched_nb.providers import Model, OpenAICompatible
 from ddsched_nb.reprs import text_table
 from ddsched_nb.run import start

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from ddsched_nb.bench.cpu import cpu_s
+from ddsched_nb.columns import Column
 from ddsched_nb.config import RunConfig
-from ddsched_nb.pipeline import Column, Pipeline
+from ddsched_nb.pipeline import Pipeline
 from ddsched_nb.run import start
 
 

@@ -12,7 +12,17 @@ from typing import Any, Protocol, runtime_checkable
 
 from ddsched_nb.core.model import Usage
 
-__all__ = ["ChatRequest", "Completion", "Message", "ModelClient"]
+__all__ = [
+    "ChatRequest",
+    "Completion",
+    "EmbeddingRequest",
+    "Embeddings",
+    "Image",
+    "ImageRequest",
+    "Images",
+    "Message",
+    "ModelClient",
+]
 
 Message = dict[str, Any]
 """One chat message: `{"role": ..., "content": ...}` and whatever else the endpoint takes."""
@@ -50,6 +60,74 @@ class Completion:
     model: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """One call that embeds several texts.
+
+    Attributes:
+        model: The id the endpoint knows the model by.
+        inputs: The texts, in order. Kept out of the repr: they are user data.
+        params: Further fields of the request body, such as `dimensions`.
+    """
+
+    model: str
+    inputs: tuple[str, ...] = field(repr=False)
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The answer to one embedding call.
+
+    Attributes:
+        vectors: One vector a text, in the order of the texts. Kept out of the repr.
+        usage: Tokens, as the endpoint counted them; zeros where it did not say.
+        model: The model id that answered.
+    """
+
+    vectors: tuple[tuple[float, ...], ...] = field(repr=False)
+    usage: Usage = field(default_factory=Usage)
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """One call that has images made.
+
+    Attributes:
+        model: The id the endpoint knows the model by.
+        prompt: What they should show. Kept out of the repr: it is user data.
+        params: Further fields of the request body, such as `size` or `n`.
+    """
+
+    model: str
+    prompt: str = field(repr=False)
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image: its bytes, or where the endpoint put it."""
+
+    data: bytes | None = field(default=None, repr=False)
+    url: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """The answer to one image call.
+
+    Attributes:
+        images: What was made. Kept out of the repr.
+        usage: Tokens, as the endpoint counted them; zeros where it did not say.
+        model: The model id that answered.
+    """
+
+    images: tuple[Image, ...] = field(repr=False)
+    usage: Usage = field(default_factory=Usage)
+    model: str = ""
+
+
 @runtime_checkable
 class ModelClient(Protocol):
     """One endpoint. A call is one outbound attempt: retries belong to the executor above."""
@@ -60,6 +138,18 @@ class ModelClient(Protocol):
         Raises:
             ProviderError: The attempt failed; says whether trying again can help.
         """
+        ...
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """Makes one attempt to embed texts; raises as `chat` does."""
+        ...
+
+    async def image(self, request: ImageRequest) -> Images:
+        """Makes one attempt to have images made; raises as `chat` does."""
+        ...
+
+    async def models(self) -> tuple[str, ...]:
+        """Ids of the models that the endpoint lists; raises as `chat` does."""
         ...
 
     async def close(self) -> None:

@@ -32,8 +32,9 @@ _SIGNS: Final = {
     "failed": "\u2715",
     "cancelled": "\u25a0",
     "stalled": "!",
+    "timed_out": "!",
 }
-_FAILED: Final = frozenset({"failed", "stalled"})
+_FAILED: Final = frozenset({"failed", "stalled", "timed_out"})
 _GROUPS: Final = 8
 
 
