@@ -81,22 +81,33 @@ def to_pandas(columns: Mapping[str, Sequence[Any]], index: Sequence[int]) -> pd.
 
 
 def plain(cells: list[Any]) -> list[Any]:
-    """Cells as a table holds them: pydantic models become mappings, also inside lists.
+    """Cells as a table holds them: pydantic models become mappings, NumPy values Python's, tuples
+    lists.
 
     While a row is worked on its cells are what generators made; in a table in memory and in a store
     they must be the same, whichever of the two is used.
     """
-    if not any(isinstance(cell, BaseModel | list | tuple) for cell in cells):
+    if set(map(type, cells)) <= _PLAIN:
         return cells
     return [_plain(cell) for cell in cells]
 
 
+_PLAIN = {type(None), bool, int, float, str, bytes}
+
+
 def _plain(cell: Any) -> Any:
+    kind = type(cell)
+    if kind in _PLAIN:
+        return cell
     if isinstance(cell, BaseModel):
-        return cell.model_dump()
-    if isinstance(cell, list | tuple) and any(isinstance(part, BaseModel) for part in cell):
-        return [_plain(part) for part in cell]
-    return cell
+        return _plain(cell.model_dump())
+    if isinstance(cell, list | tuple):
+        return list(cell) if set(map(type, cell)) <= _PLAIN else [_plain(part) for part in cell]
+    if kind is dict:
+        return {key: _plain(value) for key, value in cell.items()}
+    if kind.__module__ == "numpy" and hasattr(cell, "tolist"):
+        return cell.tolist()
+    return None if kind.__name__ == "NaTType" else cell
 
 
 def _read_mapping(table: Mapping[Any, Any]) -> InputTable:

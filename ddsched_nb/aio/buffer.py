@@ -11,17 +11,10 @@ from typing import Any, NamedTuple
 
 from ddsched_nb.core.model import RowGroup, Task
 from ddsched_nb.core.row import Batch, Row
+from ddsched_nb.store.journal import DroppedRow
 from ddsched_nb.table import plain
 
 Inputs = Callable[[str, int, int], Sequence[Any]]
-
-
-class DroppedRow(NamedTuple):
-    """A row that was dropped: by which column, and why, in a word that can hold no data."""
-
-    row: int
-    column: str
-    reason: str
 
 
 class FinishedGroup(NamedTuple):

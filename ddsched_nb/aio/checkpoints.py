@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ddsched_nb.aio.buffer import FinishedGroup
 from ddsched_nb.aio.results import ResultTable
+from ddsched_nb.store.journal import StoredGroup
 
 if TYPE_CHECKING:
     from ddsched_nb.store.parquet import ParquetStore
@@ -39,15 +40,9 @@ class StoreSink:
         Raises:
             StoreError: It cannot be written; its rows stay in memory.
         """
-        from ddsched_nb.store.parquet import DroppedRow, StoredGroup
-
         self._unsaved.keep(group)
-        stored = StoredGroup(
-            group.row_group.index,
-            group.row_group.start,
-            group.row_group.stop,
-            tuple(DroppedRow(*dropped) for dropped in group.dropped),
-        )
+        which = group.row_group
+        stored = StoredGroup(which.index, which.start, which.stop, group.dropped)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._store.write, stored, group.columns)
         self._unsaved.discard(group)

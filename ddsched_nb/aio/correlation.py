@@ -29,7 +29,10 @@ class Correlation(NamedTuple):
     row: int | None
 
 
-_current: ContextVar[Correlation | None] = ContextVar("ddsched_nb_correlation", default=None)
+# The task itself on the loop, where many are set and few are asked for; plain data elsewhere.
+_current: ContextVar[ReadyTask | Correlation | None] = ContextVar(
+    "ddsched_nb_correlation", default=None
+)
 
 
 def current_correlation() -> Correlation | None:
@@ -38,17 +41,13 @@ def current_correlation() -> Correlation | None:
     Works in generators, in tasks and threads they start, and in generators that run in a thread or
     a process: for log records, traces and headers of one's own.
     """
-    return _current.get()
+    current = _current.get()
+    if not isinstance(current, ReadyTask):
+        return current
+    column, row_group, row = current.task
+    return Correlation(current.task_id, current.flow.key.label, column, row_group, row)
 
 
-def correlate(ready: ReadyTask) -> Correlation:
+def correlate(task: ReadyTask | Correlation | None) -> None:
     """Makes a task the current one, in the context of the caller."""
-    column, row_group, row = ready.task
-    correlation = Correlation(ready.task_id, ready.flow.key.label, column, row_group, row)
-    _current.set(correlation)
-    return correlation
-
-
-def resume(correlation: Correlation | None) -> None:
-    """Makes a task the current one again, on the other side of a process boundary."""
-    _current.set(correlation)
+    _current.set(task)

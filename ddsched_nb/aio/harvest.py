@@ -6,7 +6,7 @@ is not known here.
 
 from __future__ import annotations
 
-from ddsched_nb.aio.buffer import DroppedRow, RowGroupBuffer
+from ddsched_nb.aio.buffer import RowGroupBuffer
 from ddsched_nb.aio.endings import counts_as_failure, explain, failure_of, full_text, label
 from ddsched_nb.aio.progress import Progress, RowError
 from ddsched_nb.aio.reporters import SchedulerReporter
@@ -15,6 +15,7 @@ from ddsched_nb.core.model import ReadyTask, RowGroup, Task
 from ddsched_nb.core.run_limits import FailureShare, FailureWindow
 from ddsched_nb.core.schedule import Schedule
 from ddsched_nb.errors import RunError, TooManyFailures
+from ddsched_nb.store.journal import DroppedRow
 
 
 class Harvest:

@@ -15,7 +15,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Literal
 
-from ddsched_nb.aio.correlation import Correlation, current_correlation, resume
+from ddsched_nb.aio.correlation import Correlation, correlate, current_correlation
 from ddsched_nb.errors import RunError
 
 Place = Literal["thread", "process"]
@@ -75,5 +75,5 @@ class Offload:
 
 
 def _in_child(correlation: Correlation | None, function: Callable[[Any], Any], inputs: Any) -> Any:
-    resume(correlation)
+    correlate(correlation)
     return function(inputs)

@@ -1,0 +1,1 @@
+"""Finished row groups on disk: Parquet files, a journal, and resume after any crash."""
