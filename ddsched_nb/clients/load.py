@@ -23,6 +23,7 @@ class ModelStatistics:
         ok: Answered.
         refused: Answered with 429.
         cancelled: Given up by their caller before the answer.
+        faulted: Spoiled by an injected fault.
         in_flight: Being served.
         max_in_flight: The most that were served at once.
         in_flight_integral: Slot-seconds in use.
@@ -36,6 +37,7 @@ class ModelStatistics:
     ok: int
     refused: int
     cancelled: int
+    faulted: int
     in_flight: int
     max_in_flight: int
     in_flight_integral: float
@@ -67,6 +69,7 @@ class ModelLoad:
     __slots__ = (
         "_cancelled",
         "_changed_at",
+        "_faulted",
         "_first_at",
         "_in_flight",
         "_integral",
@@ -80,7 +83,7 @@ class ModelLoad:
 
     def __init__(self, profile: EndpointProfile) -> None:
         self._profile = profile
-        self._requests = self._ok = self._refused = self._cancelled = 0
+        self._requests = self._ok = self._refused = self._cancelled = self._faulted = 0
         self._in_flight = self._max_in_flight = 0
         self._integral = self._changed_at = self._last_end = 0.0
         self._first_at: float | None = None
@@ -98,12 +101,14 @@ class ModelLoad:
         self._max_in_flight = max(self._max_in_flight, self._in_flight)
         return True
 
-    def leave(self, t: float, *, answered: bool) -> None:
+    def leave(self, t: float, *, answered: bool, faulted: bool = False) -> None:
         """Ends a request that was being served."""
         self._settle(t)
         self._in_flight -= 1
         self._last_end = t
-        if answered:
+        if faulted:
+            self._faulted += 1
+        elif answered:
             self._ok += 1
         else:
             self._cancelled += 1
@@ -121,6 +126,7 @@ class ModelLoad:
             ok=self._ok,
             refused=self._refused,
             cancelled=self._cancelled,
+            faulted=self._faulted,
             in_flight=self._in_flight,
             max_in_flight=self._max_in_flight,
             in_flight_integral=used,
@@ -157,9 +163,9 @@ class EndpointLoad:
         load = self._loads[model]
         return load if load.arrive(now - self._started_at) else None
 
-    def leave(self, load: ModelLoad, now: float, *, answered: bool) -> None:
+    def leave(self, load: ModelLoad, now: float, *, answered: bool, faulted: bool = False) -> None:
         """Ends a request that was being served."""
-        load.leave(self._since_start(now), answered=answered)
+        load.leave(self._since_start(now), answered=answered, faulted=faulted)
 
     def statistics(self, now: float) -> EndpointStatistics:
         """The counts, as of `now`."""

@@ -19,25 +19,29 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from ddsched_nb.clients.base import ChatRequest, Completion
+from ddsched_nb.clients.answers import AnswerReader, Response
+from ddsched_nb.clients.base import (
+    ChatRequest,
+    Completion,
+    EmbeddingRequest,
+    Embeddings,
+    ImageRequest,
+    Images,
+)
 from ddsched_nb.clients.failures import FailureReader
 from ddsched_nb.clients.keys import ApiKey
-from ddsched_nb.clients.wire import ChatAnswer, read_text
-from ddsched_nb.core.model import Usage
 from ddsched_nb.errors import ConfigError
 
 __all__ = ["OpenAICompatibleClient"]
 
 _KEEPALIVE_S = 30.0
 _LARGE_BODY = 2**20  # aiohttp warns about plain bytes above this size
-_RESERVED = frozenset({"model", "messages", "extra_body"})
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(ChatAnswer).decode
 
 
 class OpenAICompatibleClient:
-    """Sends chat calls to one endpoint. Belongs to the event loop of its first call until closed.
+    """Sends calls to one endpoint. Belongs to the event loop of its first call until closed.
 
     Proxies come from the usual environment variables (`HTTPS_PROXY`, `NO_PROXY`, ...), read once
     for each session; loopback endpoints are never sent through one.
@@ -70,7 +74,7 @@ class OpenAICompatibleClient:
     ) -> None:
         self.name = name
         self._base_url = _checked_url(name, base_url)
-        self._url = _chat_url(self._base_url)
+        self._urls: dict[str, URL] = {}
         self._key = ApiKey.read(api_key)
         self._timeout_s = _checked_timeout("timeout_s", timeout_s)
         self._connect_timeout_s = _checked_timeout("connect_timeout_s", connect_timeout_s)
@@ -78,6 +82,7 @@ class OpenAICompatibleClient:
         self._proxy = proxy
         self._ssl = ssl
         self._failures = FailureReader(name, self._key)
+        self._answers = AnswerReader(self._failures)
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -96,22 +101,25 @@ class OpenAICompatibleClient:
             ProviderError: The attempt failed.
             ConfigError: `params` cannot be sent, or the client belongs to another event loop.
         """
-        session = self._open_session()
-        body = self._body(request)
-        try:
-            async with session.post(self._url, data=body, allow_redirects=False) as response:
-                raw = await response.read()
-            return self._read(request.model, response, raw)
-        except (aiohttp.ClientError, OSError) as error:
-            failure = self._failures.of_transport(
-                request.model,
-                error,
-                timeout_s=self._timeout_s,
-                connect_timeout_s=self._connect_timeout_s,
-            )
-        # Raised out here so that aiohttp's exception is not chained: it carries the request
-        # headers, and with them the key.
-        raise failure
+        body = self._body(request.model, {"messages": request.messages}, request.params)
+        return self._answers.chat(await self._post("chat/completions", request.model, body))
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """Makes one attempt to embed texts; see `chat`."""
+        own = {"input": request.inputs, "encoding_format": "float"}
+        body = self._body(request.model, own, request.params)
+        response = await self._post("embeddings", request.model, body)
+        return self._answers.embeddings(response, len(request.inputs))
+
+    async def image(self, request: ImageRequest) -> Images:
+        """Makes one attempt to have images made; see `chat`."""
+        # No `response_format` of ours: newer models refuse it, older ones answer with an address.
+        body = self._body(request.model, {"prompt": request.prompt}, request.params)
+        return self._answers.images(await self._post("images/generations", request.model, body))
+
+    async def models(self) -> tuple[str, ...]:
+        """Ids of the models that the endpoint lists; see `chat`."""
+        return self._answers.models(await self._send("GET", "models", "models", None))
 
     async def close(self) -> None:
         """Closes the connections. A later call opens new ones, also on another loop."""
@@ -148,60 +156,64 @@ class OpenAICompatibleClient:
             # Not `trust_env=True`: it looks the proxy up in another thread for each request, fails
             # where ~/.netrc knows the host of an endpoint with a key, and sends what it knows to
             # one without.
-            proxy=self._proxy or _environment_proxy(self._url),
+            proxy=self._proxy or _environment_proxy(self._base_url),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s, connect=self._connect_timeout_s),
         )
 
-    def _body(self, request: ChatRequest) -> bytes | io.BytesIO:
-        fields: dict[str, Any] = {"model": request.model, "messages": request.messages}
-        if request.params:
-            fields.update(_checked_params(request))
+    async def _post(self, route: str, model: str, body: bytes | io.BytesIO) -> Response:
+        return await self._send("POST", route, model, body)
+
+    async def _send(
+        self, method: str, route: str, model: str, body: bytes | io.BytesIO | None
+    ) -> Response:
+        session, url = self._open_session(), self._url(route)
+        try:
+            async with session.request(method, url, data=body, allow_redirects=False) as response:
+                raw = await response.read()
+                return Response(model, response.status, response.headers, raw)
+        except (aiohttp.ClientError, OSError) as error:
+            failure = self._failures.of_transport(
+                model,
+                error,
+                timeout_s=self._timeout_s,
+                connect_timeout_s=self._connect_timeout_s,
+            )
+        # Raised out here so that aiohttp's exception is not chained: it carries the request
+        # headers, and with them the key.
+        raise failure
+
+    def _url(self, route: str) -> URL:
+        if route not in self._urls:
+            self._urls[route] = (self._base_url / route).with_query(self._base_url.query)
+        return self._urls[route]
+
+    def _body(
+        self, model: str, own: Mapping[str, Any], params: Mapping[str, Any]
+    ) -> bytes | io.BytesIO:
+        fields: dict[str, Any] = {"model": model, **own}
+        if params:
+            fields |= _checked_params(params, fields)
         try:
             body = _encode(fields)
         except (TypeError, RecursionError) as error:
             raise ConfigError(
-                f"a request to {self.name}/{request.model} holds a value that JSON has no place "
+                f"a request to {self.name}/{model} holds a value that JSON has no place "
                 f"for ({type(error).__name__}); use plain Python values in messages and params"
             ) from error
         except ValueError as error:
-            failure = self._failures.of_request(request.model, error)
+            failure = self._failures.of_request(model, error)
         else:
             return body if len(body) < _LARGE_BODY else io.BytesIO(body)
         raise failure  # outside, since the encoder's error holds the prompt
 
-    def _read(self, model: str, response: aiohttp.ClientResponse, raw: bytes) -> Completion:
-        status, headers = response.status, response.headers
-        if status >= 300:
-            raise self._failures.of_status(model, status, headers, raw)
-        try:
-            answer = _decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            answer = None
-        if answer is None:
-            raise self._failures.of_answer(model, status, "not a chat completion", headers, raw)
-        if answer.error:
-            raise self._failures.of_error_in_answer(model, status, answer.error, headers, raw)
-        if not answer.choices:
-            raise self._failures.of_answer(model, status, "no choice in it", headers, raw)
-        return _completion(answer, model)
 
-
-def _completion(answer: ChatAnswer, model: str) -> Completion:
-    choice, counts = answer.choices[0], answer.usage
-    usage = Usage()
-    if counts is not None:
-        usage = Usage(counts.prompt_tokens or 0, counts.completion_tokens or 0)
-    text = read_text(choice.message.content)
-    return Completion(text, usage, choice.finish_reason, answer.model or model)
-
-
-def _checked_params(request: ChatRequest) -> dict[str, Any]:
-    fields = {name: value for name, value in request.params.items() if name != "extra_body"}
-    extra = request.params.get("extra_body") or {}
+def _checked_params(params: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {name: value for name, value in params.items() if name != "extra_body"}
+    extra = params.get("extra_body") or {}
     if not isinstance(extra, Mapping):
         raise ConfigError(f"extra_body must be a mapping, not {type(extra).__name__}")
     fields.update(extra)
-    taken = sorted(_RESERVED.intersection(fields))
+    taken = sorted({*own, "extra_body"}.intersection(fields))
     if taken:
         raise ConfigError(f"params may not set {taken[0]!r}; the request has a place of its own")
     if fields.get("stream"):
@@ -227,10 +239,6 @@ def _checked_url(name: str, base_url: str) -> URL:
             "pass api_key='env:NAME' or headers={...} instead"
         )
     return url
-
-
-def _chat_url(base: URL) -> URL:
-    return (base / "chat" / "completions").with_query(base.query)
 
 
 def _checked_timeout(field: str, seconds: object) -> float:

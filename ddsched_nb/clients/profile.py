@@ -1,4 +1,4 @@
-"""What an endpoint is like: capacity over time and latency, as values.
+"""What an endpoint is like: capacity over time, latency and faults, as values.
 
 Decides how a description is validated and what it says at an instant. One description serves both
 the embedded endpoint and simulation, so it must not know of HTTP, loops or clocks: time is a
@@ -13,13 +13,13 @@ import math
 from bisect import bisect_right
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ddsched_nb.errors import ConfigError
 
-__all__ = ["DEFAULT_PROFILES", "EndpointProfile", "Latency", "load_profiles"]
+__all__ = ["DEFAULT_PROFILES", "EndpointProfile", "Fault", "Latency", "load_profiles"]
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Step = tuple[Seconds, Annotated[int, Field(ge=0)]]
@@ -70,24 +70,55 @@ class Latency(_Described):
         return min(self.max_s, max(self.min_s, drawn))
 
 
+class Fault(_Described):
+    """Something that goes wrong with a share of the prompts.
+
+    Attributes:
+        kind: `error` answers with `status`; `hang` never answers until the caller hangs up;
+            `disconnect` closes the connection instead of answering; `garbage` answers with what
+            is no JSON; `off_schema` answers in prose whatever format was asked for (garbage, where
+            an embedding or an image was asked for).
+        share: Of the prompts, in [0, 1]. Which ones is a pure function of seed, model and prompt.
+        attempts: How many first attempts of such a prompt go wrong; all of them if None.
+        status: What `error` answers, 400 to 599; refusals (429) come from the capacity alone.
+    """
+
+    kind: Literal["error", "hang", "disconnect", "garbage", "off_schema"]
+    share: Annotated[float, Field(ge=0, le=1)]
+    attempts: Annotated[int, Field(ge=1)] | None = 1
+    status: Annotated[int, Field(ge=400, le=599)] = 503
+
+    @model_validator(mode="after")
+    def _no_refusal(self) -> Fault:
+        if self.status == 429:
+            raise ValueError("status=429 is a refusal; give the model a lower capacity")
+        return self
+
+
 class EndpointProfile(_Described):
     """One model of an endpoint.
 
     Attributes:
         model: The id it is asked by.
+        domain: What it is asked for: `chat`, `embedding` or `image`.
         capacity: Requests it serves at once, >= 1; one more is refused with 429.
         steps: Scripted changes, `(seconds since the first request, capacity from then on)`, in
             order of time. A capacity of 0 is an outage.
         latency: How long an answer takes; a bare number is a constant, in seconds.
         retry_after_s: What a refusal asks the caller to wait, in seconds.
-        seed: Another seed gives other latencies and other answers.
+        faults: What goes wrong, each with a share of the prompts; together at most all.
+        dimensions: Length of the vectors of an embedding model, where a request names none.
+        seed: Another seed gives other latencies, other faults and other answers.
     """
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
+    domain: Literal["chat", "embedding", "image"] = "chat"
     capacity: Annotated[int, Field(ge=1)] = 32
     steps: tuple[Step, ...] = ()
     latency: Latency = Latency(mean_s=0.3)
     retry_after_s: Seconds = 1.0
+    faults: tuple[Fault, ...] = ()
+    dimensions: Annotated[int, Field(ge=1, le=4096)] = 64
     seed: int = 0
 
     @model_validator(mode="before")
@@ -102,6 +133,9 @@ class EndpointProfile(_Described):
         times = [at for at, _ in self.steps]
         if any(later <= earlier for earlier, later in pairwise(times)):
             raise ValueError(f"steps must be in order of time, one for each instant, not {times}")
+        shares = math.fsum(fault.share for fault in self.faults)
+        if shares > 1:
+            raise ValueError(f"the shares of faults add up to {shares:g}; at most 1 can be hit")
         return self
 
     def capacity_at(self, t: float) -> int:
@@ -130,11 +164,25 @@ class EndpointProfile(_Described):
         Returns:
             Seconds, in whole microseconds, so that platforms agree to the last digit.
         """
+        first, second = self._drawn(key)
+        return round(self.latency.draw_s((first + 1) / _TWO_64, second / _TWO_64) * 1e6) / 1e6
+
+    def fault(self, key: str) -> Fault | None:
+        """What goes wrong with `key`, if anything: a pure function of seed, model and key."""
+        if not self.faults:
+            return None
+        drawn = self._drawn(f"fault|{key}")[0] / _TWO_64
+        for fault in self.faults:
+            if drawn < fault.share:
+                return fault
+            drawn -= fault.share
+        return None
+
+    def _drawn(self, key: str) -> tuple[int, int]:
+        """Two whole numbers below 2 ** 64."""
         said = f"{self.seed}|{self.model}|{key}".encode("utf-8", "surrogatepass")
         digest = hashlib.blake2b(said, digest_size=16).digest()
-        uniform = (int.from_bytes(digest[:8], "big") + 1) / _TWO_64
-        angle = int.from_bytes(digest[8:], "big") / _TWO_64
-        return round(self.latency.draw_s(uniform, angle) * 1e6) / 1e6
+        return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big")
 
 
 def _when(step: Step) -> float:
@@ -163,8 +211,21 @@ DEFAULT_PROFILES = (
         capacity=8,
         latency=Latency(mean_s=0.2, sigma=0.6, min_s=0.05, max_s=2.5),
     ),
+    EndpointProfile(
+        model="embed-small",
+        domain="embedding",
+        capacity=8,
+        latency=Latency(mean_s=0.15, sigma=0.4, min_s=0.05, max_s=1.0),
+    ),
+    EndpointProfile(
+        model="image-small",
+        domain="image",
+        capacity=4,
+        latency=Latency(mean_s=0.5, sigma=0.4, min_s=0.2, max_s=2.5),
+    ),
 )
-"""What an endpoint serves where nobody says otherwise: a roomy model and a narrow one."""
+"""What an endpoint serves where nobody says otherwise: one model roomy, one narrow, one that
+embeds, one that draws."""
 
 
 def load_profiles(path: str | Path) -> tuple[EndpointProfile, ...]:

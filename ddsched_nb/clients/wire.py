@@ -1,4 +1,4 @@
-"""The JSON of OpenAI's chat completions, as typed structs: what is read and written, no more.
+"""The JSON of OpenAI's interface, as typed structs: what is read and written, no more.
 
 Decides field names and how tolerant reading is: unknown fields are ignored, and what some servers
 leave out or send as null has a default. Must not know of HTTP or of what the fields are used for.
@@ -15,8 +15,15 @@ __all__ = [
     "ChatAnswer",
     "ChatBody",
     "Choice",
+    "EmbeddingAnswer",
+    "EmbeddingBody",
+    "EmbeddingEntry",
     "ErrorAnswer",
     "ErrorBody",
+    "ImageAnswer",
+    "ImageBody",
+    "ImageEntry",
+    "ImageTokenCounts",
     "ModelEntry",
     "ModelList",
     "Part",
@@ -52,6 +59,23 @@ class ChatBody(msgspec.Struct):
     max_completion_tokens: int | None = None
     response_format: dict[str, Any] | None = None
     stream: bool | None = None
+
+
+class EmbeddingBody(msgspec.Struct):
+    """A request for embeddings: the fields that the embedded endpoint heeds."""
+
+    model: str
+    input: str | list[str]
+    dimensions: int | None = None
+
+
+class ImageBody(msgspec.Struct):
+    """A request for images: the fields that the embedded endpoint heeds."""
+
+    model: str
+    prompt: str
+    n: int | None = None
+    size: str | None = None
 
 
 class AnswerMessage(msgspec.Struct):
@@ -100,6 +124,47 @@ class ChatAnswer(msgspec.Struct, omit_defaults=True):
     model: str | None = None
     id: str | None = None
     object: str | None = None
+    created: int | None = None
+    error: Any = None
+
+
+class EmbeddingEntry(msgspec.Struct):
+    """One vector, and which of the inputs it is of."""
+
+    embedding: list[float]
+    index: int = 0
+    object: str | None = "embedding"
+
+
+class EmbeddingAnswer(msgspec.Struct, omit_defaults=True):
+    """The answer to a request for embeddings."""
+
+    data: list[EmbeddingEntry] = []
+    usage: TokenCounts | None = None
+    model: str | None = None
+    object: str | None = None
+    error: Any = None
+
+
+class ImageEntry(msgspec.Struct, omit_defaults=True):
+    """One image: itself in base 64, or where it is."""
+
+    b64_json: str | None = None
+    url: str | None = None
+
+
+class ImageTokenCounts(msgspec.Struct):
+    """What a provider of images counted; they name it otherwise than for text."""
+
+    input_tokens: int | None = 0
+    output_tokens: int | None = 0
+
+
+class ImageAnswer(msgspec.Struct, omit_defaults=True):
+    """The answer to a request for images."""
+
+    data: list[ImageEntry] = []
+    usage: ImageTokenCounts | None = None
     created: int | None = None
     error: Any = None
 

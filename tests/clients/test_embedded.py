@@ -180,8 +180,8 @@ def test_models_stats_and_reset() -> None:
     [
         ("/v1/chat/completions", b'{"model": "x", "messages": []}', 404, "quick"),
         ("/v1/chat/completions", b'{"model": "quick"}', 400, "messages"),
-        ("/v1/chat/completions", b"{", 400, "not a chat request"),
-        ("/v1/chat/completions", b"\xff", 400, "not a chat request"),
+        ("/v1/chat/completions", b"{", 400, "not a request for chat"),
+        ("/v1/chat/completions", b"\xff", 400, "not a request for chat"),
         (
             "/v1/chat/completions",
             b'{"model": "quick", "messages": [], "stream": true}',
@@ -189,7 +189,8 @@ def test_models_stats_and_reset() -> None:
             "streaming",
         ),
         ("/v1/chat/completions", None, 405, "method"),
-        ("/v1/embeddings", b"{}", 404, "/v1/chat/completions"),
+        ("/v1/embeddings", b"{}", 400, "not a request for embedding"),
+        ("/v1/completions", b"{}", 404, "/v1/chat/completions"),
     ],
 )
 def test_what_is_not_served(path: str, body: bytes | None, status: int, said: str) -> None:
