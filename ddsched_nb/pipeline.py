@@ -154,7 +154,7 @@ class Pipeline:
         declared = self._pools[alias].domain
         if column.domain is not None and column.domain != declared:
             raise ConfigError(
-                f"column {column.name!r} is a {type(column).__name__} and needs a model of domain "
+                f"column {column.name!r} ({type(column).__name__}) needs a model of domain "
                 f"{column.domain!r}; {alias!r} is declared as {declared!r}: "
                 f'Model({alias!r}, ..., domain="{column.domain}")'
             )
