@@ -259,7 +259,7 @@ class Run:
 
     async def _check_models(self, engine: Engine) -> None:
         aliases = [model.alias for model in self.pipeline.models if model.healthcheck]
-        if aliases:
+        if aliases and not engine.schedule.finished:
             await check_models(engine.bindings, aliases, engine.executor)
 
     async def _clean_up(self, progress: asyncio.Task[None] | None) -> None:

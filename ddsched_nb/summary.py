@@ -186,7 +186,9 @@ def summarize(
 ) -> RunSummary:
     """The summary of a run as it stands."""
     progress = engine.progress if engine else None
-    reasons = progress.reasons.most_common(5) if progress else []
+    found = progress.reasons.items() if progress else []
+    # By name where as many were dropped, since which came first depends on timing.
+    reasons = sorted(found, key=lambda item: (-item[1], item[0]))[:5]
     columns = _columns(pipeline, engine.usage.by_column()) if engine else ()
     ended_badly = stats.state in ("failed", "stalled", "timed_out")
     return RunSummary(
@@ -197,7 +199,7 @@ def summarize(
         dropped=stats.rows_dropped,
         open=stats.rows - stats.rows_finished - stats.rows_dropped,
         restored=progress.rows_restored if progress else 0,
-        skipped=tuple(progress.skipped.items()) if progress else (),
+        skipped=_skipped(pipeline, engine),
         dropped_by=tuple((": ".join(filter(None, by)), count) for by, count in reasons),
         models=_models(stats),
         columns=columns,
@@ -205,6 +207,11 @@ def summarize(
         limits=_limits(config, engine),
         elapsed_s=stats.elapsed_s,
     )
+
+
+def _skipped(pipeline: Pipeline, engine: Engine | None) -> tuple[tuple[str, int], ...]:
+    skipped = engine.progress.skipped if engine else {}
+    return tuple((c.name, skipped[c.name]) for c in pipeline.columns if c.name in skipped)
 
 
 def _models(stats: RunStatistics) -> tuple[ModelSummary, ...]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from ddsched_nb.aio.context import ModelBinding
-from ddsched_nb.aio.executor import ModelExecutor
+from ddsched_nb.aio.executor import Answer, ModelExecutor
 from ddsched_nb.clients.base import ChatRequest, EmbeddingRequest
 from ddsched_nb.core.model import PoolKey, Usage
 from ddsched_nb.errors import HealthcheckFailed, ProviderError, RunStalled
@@ -17,10 +18,10 @@ from ddsched_nb.errors import HealthcheckFailed, ProviderError, RunStalled
 _QUESTION = "Reply with OK."
 
 
-class _Listed:
+class _Listed(NamedTuple):
     """What a look at the endpoint's list used: nothing."""
 
-    usage = Usage()
+    usage: Usage = Usage()
 
 
 async def check_models(
@@ -59,23 +60,22 @@ async def _check(binding: ModelBinding, executor: ModelExecutor) -> str:
     return ""
 
 
-async def _try(binding: ModelBinding) -> _Listed:
+async def _try(binding: ModelBinding) -> Answer:
     client, model = binding.client, binding.model_id
     if binding.pool.domain == "embedding":
-        await client.embed(EmbeddingRequest(model, (_QUESTION,), {}))
-    elif binding.pool.domain == "image":
-        await _find(binding)  # an image would cost too much
-    else:
-        message = {"role": "user", "content": _QUESTION}
-        # The model's own parameters, since some models refuse what others need.
-        await client.chat(ChatRequest(model, (message,), {"max_tokens": 16, **binding.params}))
-    return _Listed()
+        return await client.embed(EmbeddingRequest(model, (_QUESTION,), {}))
+    if binding.pool.domain == "image":
+        return await _find(binding)  # an image would cost too much
+    message = {"role": "user", "content": _QUESTION}
+    # The model's own parameters, since some models refuse what others need.
+    return await client.chat(ChatRequest(model, (message,), {"max_tokens": 16, **binding.params}))
 
 
-async def _find(binding: ModelBinding) -> None:
+async def _find(binding: ModelBinding) -> Answer:
     listed = await binding.client.models()
     if binding.model_id not in listed:
         raise ProviderError(
             f"{binding.pool.label}: the endpoint does not list this model; check its id",
             retryable=False,
         )
+    return _Listed()

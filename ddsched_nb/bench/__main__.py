@@ -1,4 +1,4 @@
-"""`python -m ddsched_nb.bench endpoint` and `python -m ddsched_nb.bench tasks`."""
+"""`python -m ddsched_nb.bench endpoint`, `... tasks` and `... store`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import platform
 import sys
 from collections.abc import Sequence
 
-from ddsched_nb.bench import endpoint, tasks
+from ddsched_nb.bench import endpoint, storing, tasks
 from ddsched_nb.bench.scenarios import SCENARIOS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures and prints a table, with the facts of the machine above it."""
     parser = argparse.ArgumentParser(prog="python -m ddsched_nb.bench", description=__doc__)
-    parser.add_argument("what", choices=["endpoint", "tasks"])
+    parser.add_argument("what", choices=["endpoint", "tasks", "store"])
     parser.add_argument("--scenario", choices=[s.name for s in SCENARIOS], action="append")
     parser.add_argument("--rows", type=int, default=512, help="rows of the endpoint work (512)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each client (3)")
@@ -24,6 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if chosen.what == "tasks":
         sizes = [(n, record) for n in (10_000, 100_000) for record in (False, True)]
         print(endpoint.table([tasks.measure(n, record=record) for n, record in sizes]))
+        return 0
+    if chosen.what == "store":
+        print(endpoint.table(storing.large(1_000_000, 1_000)))
+        print(endpoint.table(storing.compare(150_000, 1_000, max(5, chosen.repeats))))
         return 0
     wanted = [s for s in SCENARIOS if not chosen.scenario or s.name in chosen.scenario]
     for scenario in wanted:

@@ -76,8 +76,8 @@ class Fault(_Described):
     Attributes:
         kind: `error` answers with `status`; `hang` never answers until the caller hangs up;
             `disconnect` closes the connection instead of answering; `garbage` answers with what
-            is no JSON; `off_schema` answers in prose whatever format was asked for (garbage, where
-            an embedding or an image was asked for).
+            is no JSON; `off_schema` answers in prose where a `response_format` was asked for
+            (garbage, where an embedding or an image was).
         share: Of the prompts, in [0, 1]. Which ones is a pure function of seed, model and prompt.
         attempts: How many first attempts of such a prompt go wrong; all of them if None.
         status: What `error` answers, 400 to 599; refusals (429) come from the capacity alone.

@@ -108,7 +108,7 @@ class EndpointService:
         answered, fault = False, None
         try:
             key = key_of(body)
-            fault = self._faults[profile.model].next(key)
+            fault = self._fault(profile, body, key)
             if fault is not None and fault.kind == "hang":
                 await asyncio.get_running_loop().create_future()
             await asyncio.sleep(profile.latency_s(key))
@@ -120,6 +120,14 @@ class EndpointService:
         if fault is not None and fault.kind == "disconnect" and request.transport is not None:
             request.transport.close()
         return answer
+
+    def _fault(self, profile: EndpointProfile, body: Body, key: str) -> Fault | None:
+        planned = profile.fault(key)
+        if planned is None:
+            return None
+        if planned.kind == "off_schema" and isinstance(body, ChatBody) and not body.response_format:
+            return None  # no format was asked for, so prose is right
+        return self._faults[profile.model].next(key)
 
     async def _models(self, request: web.BaseRequest) -> web.Response:
         return json_response(ModelList([ModelEntry(model) for model in self._profiles]))

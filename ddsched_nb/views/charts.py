@@ -16,7 +16,7 @@ import altair as alt
 from ddsched_nb.core.events import Event
 from ddsched_nb.core.model import PoolKey
 from ddsched_nb.errors import ConfigError
-from ddsched_nb.views.look import colours, dashes, finish, legend
+from ddsched_nb.views.look import bar_legend, colours, dashes, finish, legend
 from ddsched_nb.views.series import (
     PoolSeries,
     Step,
@@ -25,6 +25,7 @@ from ddsched_nb.views.series import (
     keep_extremes,
     pool_series,
     row_series,
+    token_shares,
 )
 from ddsched_nb.wording import pool_name
 
@@ -99,7 +100,43 @@ def row_progress(record_or_events: Source) -> alt.LayerChart:
     return finish([area, line], "Rows over time")
 
 
-CHARTS: Final[tuple[Callable[[Source], alt.LayerChart], ...]] = (limit_over_time, row_progress)
+def tokens_by_column(record_or_events: Source) -> alt.LayerChart:
+    """The tokens that each column used, one colour a model: where the money goes.
+
+    Args:
+        record_or_events: A run record, or events in order.
+
+    Raises:
+        ConfigError: There are no answered calls in the record.
+    """
+    shares = token_shares(_events(record_or_events))
+    if not shares:
+        raise ConfigError(
+            "the record holds no answered call of a column; draw a run that calls a model and "
+            "keeps its record (RunConfig(record=True))"
+        )
+    names = sorted({pool_name(share.pool) for share in shares})
+    rows = [
+        {"column": s.column, "pool": pool_name(s.pool), "calls": s.calls, "tokens": s.tokens}
+        for s in shares
+    ]
+    order = list(dict.fromkeys(share.column for share in shares))
+    base = alt.Chart(_data(rows)).encode(
+        y=alt.Y("column:N", title=None, sort=order),
+        x=alt.X("tokens:Q", title="tokens", stack="zero"),
+        tooltip=["column:N", alt.Tooltip("pool:N", title="model"), "calls:Q", "tokens:Q"],
+    )
+    bars = base.mark_bar(height={"band": 0.7}).encode(
+        color=alt.Color("pool:N", title=None, scale=colours(names), legend=bar_legend())
+    )
+    return finish([bars], "Tokens by column", height=30 + 34 * len(order))
+
+
+CHARTS: Final[tuple[Callable[[Source], alt.LayerChart], ...]] = (
+    limit_over_time,
+    row_progress,
+    tokens_by_column,
+)
 
 
 def _events(source: Source) -> Sequence[Event]:

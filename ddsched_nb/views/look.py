@@ -46,6 +46,11 @@ def legend(names: list[str]) -> alt.Legend:
     )
 
 
+def bar_legend() -> alt.Legend:
+    """A legend above the plot, of squares."""
+    return alt.Legend(orient="top", offset=10, symbolType="square", symbolSize=120)
+
+
 def colours(names: list[str]) -> alt.Scale:
     """A colour a name; they repeat after eight."""
     return alt.Scale(domain=names, range=_cycle(OKABE_ITO, len(names)))
@@ -56,7 +61,9 @@ def dashes(names: list[str]) -> alt.Scale:
     return alt.Scale(domain=names, range=_cycle(_DASHES, len(names)))
 
 
-def finish(layers: list[alt.Chart], title: str, subtitle: str | None = None) -> alt.LayerChart:
+def finish(
+    layers: list[alt.Chart], title: str, subtitle: str | None = None, height: int = _HEIGHT
+) -> alt.LayerChart:
     """Lays layers on each other, in the house's frame, ready to be shown without a network."""
     enable_if_default()
     words = alt.TitleParams(
@@ -72,7 +79,7 @@ def finish(layers: list[alt.Chart], title: str, subtitle: str | None = None) -> 
     return alt.LayerChart(
         layer=layers,
         width=_WIDTH,
-        height=_HEIGHT,
+        height=height,
         title=words,
         background="transparent",
         config=_config(),

@@ -6,12 +6,14 @@ It must not know a chart library. Times are seconds from the first event of the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from ddsched_nb.core.events import (
     Event,
+    ModelRequestCompleted,
     RequestEvent,
     RequestLeaseAcquired,
     RequestLeaseReleased,
@@ -20,8 +22,9 @@ from ddsched_nb.core.events import (
     RequestRateLimited,
     RequestResourceRegistered,
     RowGroupCheckpointed,
+    WorkerSpawned,
 )
-from ddsched_nb.core.model import PoolKey
+from ddsched_nb.core.model import OutcomeKind, PoolKey
 
 
 class Step(NamedTuple):
@@ -48,11 +51,40 @@ class PoolSeries(NamedTuple):
     refusals: list[Refusals]
 
 
+class TokenShare(NamedTuple):
+    """The tokens that a column's calls of one model used, and the calls that were answered."""
+
+    column: str
+    pool: PoolKey
+    calls: int
+    tokens: int
+
+
 class RowSeries(NamedTuple):
     """Rows finished and dropped so far, at each row group that ended."""
 
     finished: list[Step]
     dropped: list[Step]
+
+
+def token_shares(events: Sequence[Event]) -> list[TokenShare]:
+    """One entry a column and pool, in the order of their first call.
+
+    Calls that no task made (healthchecks), or whose task began before a truncated record does, have
+    no column and are left out.
+    """
+    columns: dict[str, str] = {}
+    calls: Counter[tuple[str, PoolKey]] = Counter()
+    tokens: Counter[tuple[str, PoolKey]] = Counter()
+    for event in events:
+        if isinstance(event, WorkerSpawned):
+            columns[event.task_id] = event.column
+        elif isinstance(event, ModelRequestCompleted) and event.outcome is OutcomeKind.SUCCESS:
+            column = columns.get(event.task_id or "")
+            if column is not None:
+                calls[column, event.pool] += 1
+                tokens[column, event.pool] += event.tokens
+    return [TokenShare(*key, count, tokens[key]) for key, count in calls.items()]
 
 
 def pool_series(events: Sequence[Event]) -> list[PoolSeries]:

@@ -14,7 +14,13 @@ from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import OutcomeKind, PoolKey
 from ddsched_nb.errors import ConfigError
 from ddsched_nb.views import renderer
-from ddsched_nb.views.charts import CHARTS, Source, limit_over_time, row_progress
+from ddsched_nb.views.charts import (
+    CHARTS,
+    Source,
+    limit_over_time,
+    row_progress,
+    tokens_by_column,
+)
 from ddsched_nb.views.specs import describe
 
 
@@ -42,6 +48,10 @@ def values(chart: alt.LayerChart, field: str) -> list[tuple[float, float, str]]:
     ]
 
 
+def completed(at: float, pool: PoolKey, task: str | None, tokens: int) -> ev.Event:
+    return ev.ModelRequestCompleted(at, 1, pool, 1, task, OutcomeKind.SUCCESS, 0.1, tokens)
+
+
 def long_record(requests: int) -> list[ev.Event]:
     dice, found = random.Random(1), []
     for i in range(requests):
@@ -51,6 +61,8 @@ def long_record(requests: int) -> list[ev.Event]:
         found.append(ev.RequestLeaseReleased(at, i, pool, i, OutcomeKind.RATE_LIMITED, 0))
         found.append(ev.RequestRateLimited(at, i, pool, i, None, 0, limit))
         found.append(ev.RowGroupCheckpointed(at, i, i, 1, 0))
+        found.append(ev.WorkerSpawned(at, i, f"c{i % 9}/0/{i}", f"c{i % 9}", 0, i))
+        found.append(completed(at, pool, f"c{i % 9}/0/{i}", 7))
     return found
 
 
@@ -73,7 +85,7 @@ def test_every_chart_has_words_and_a_clear_background(
     drawn = chart(events).to_dict()
     assert drawn["background"] == "transparent"
     assert drawn["title"]["text"]
-    assert "seconds from the start" in describe(drawn)
+    assert "\nx: " in describe(drawn)
 
 
 @pytest.mark.parametrize("chart", CHARTS)
@@ -153,3 +165,19 @@ def test_importing_changes_nothing_and_imports_no_altair() -> None:
         "assert altair.renderers.active == 'default'\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_tokens_are_summed_by_column_and_model(events: list[ev.Event]) -> None:
+    chart = tokens_by_column([*events, completed(107.0, PoolKey("local", "w"), None, 5)])
+    (rows,) = chart.to_dict()["datasets"].values()
+    assert rows == [
+        {"column": "question", "pool": "local/writer-small", "calls": 2, "tokens": 70},
+        {"column": "grade", "pool": "local/judge-large", "calls": 1, "tokens": 9},
+    ]
+
+
+def test_a_failed_call_has_used_nothing() -> None:
+    pool = PoolKey("local", "m")
+    failed = ev.ModelRequestCompleted(1.0, 1, pool, 1, "a/0/0", OutcomeKind.RATE_LIMITED, 0.1, 0)
+    with pytest.raises(ConfigError, match="no answered call"):
+        tokens_by_column([ev.WorkerSpawned(0.0, 1, "a/0/0", "a", 0, 0), failed])
