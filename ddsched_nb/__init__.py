@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ddsched_nb import errors
+    from ddsched_nb.aio.context import CallContext
     from ddsched_nb.aio.correlation import Correlation, current_correlation
     from ddsched_nb.aio.limiter import RequestLimiter
     from ddsched_nb.clients.embedded import EmbeddedEndpoint
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "CallContext",
     "Column",
     "Correlation",
     "EmbeddedEndpoint",
@@ -64,6 +66,7 @@ __all__ = [
 
 _HOME = {
     "Batch": "core.row",
+    "CallContext": "aio.context",
     "Column": "columns",
     "Correlation": "aio.correlation",
     "EmbeddedEndpoint": "clients.embedded",

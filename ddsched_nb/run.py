@@ -75,7 +75,12 @@ def start(
     pipeline.graph(source.names)
     opened = None if store is None else open_store(store, pipeline, source, settings)
     run = Run(pipeline, source, settings, opened)
-    run._launch()
+    try:
+        run._launch()
+    except BaseException:
+        if opened is not None:
+            opened.close()  # nothing runs that would
+        raise
     return run
 
 

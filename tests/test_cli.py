@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ddsched_nb import cli
+from ddsched_nb.clients.profile import DEFAULT_PROFILES
 
 
 def test_help_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,7 +74,7 @@ def test_models_from_a_file_or_by_default(tmp_path: Path) -> None:
     path = tmp_path / "endpoint.json"
     path.write_text('[{"model": "c"}]')
     assert [profile["model"] for profile in profiles("--profiles", str(path))] == ["c"]
-    assert len(profiles()) == 2
+    assert len(profiles()) == len(DEFAULT_PROFILES)
 
 
 @pytest.mark.parametrize(

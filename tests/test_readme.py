@@ -14,15 +14,20 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 LINKS = sorted(set(re.findall(r"\]\(([^)#:]+)\)", README)))
-NAMES = sorted(set(re.findall(r"`((?:aio|core|clients|config)\.[\w.]+[A-Z]\w+)`", README)))
+NAMES = sorted(set(re.findall(r"`((?:aio|core|clients|config|store)\.[\w.]+[A-Z]\w+)`", README)))
 COMMAND = re.compile(r"^<!-- command: (\w+) -->\n```sh\n(.+)\n```$", re.MULTILINE)
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(0, "finished: 100 of 100 rows finished, 0 dropped\n"), (1, "1\n")]
+    ("number", "said"),
+    [
+        (0, "finished: 100 of 100 rows finished, 0 dropped\n"),
+        (1, "finished: 50 of 50 rows finished, 0 dropped\n"),
+        (2, "1\n"),
+    ],
 )
 def test_an_example_runs_as_it_stands(tmp_path: Path, number: int, said: str) -> None:
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3
     script = tmp_path / "example.py"
     script.write_text(EXAMPLES[number], encoding="utf-8")
     run = subprocess.run(

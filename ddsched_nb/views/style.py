@@ -37,7 +37,7 @@ CSS: Final = """
 .ddsched-state b { display: inline-block; width: 1.4em; font-weight: 400; text-align: center; }
 .ddsched-is-running b { color: var(--brand); } .ddsched-is-finished b { color: var(--good); }
 .ddsched-is-paused b, .ddsched-is-cancelling b, .ddsched-is-cancelled b { color: var(--warn); }
-.ddsched-is-failed, .ddsched-is-stalled { color: var(--bad); }
+.ddsched-is-failed, .ddsched-is-stalled, .ddsched-is-timed_out { color: var(--bad); }
 .ddsched-figures { color: var(--soft); font-variant-numeric: tabular-nums; }
 .ddsched-figures b { color: var(--ink); font-weight: 600; }
 .ddsched-figures span + span::before { content: "\\b7"; margin: 0 .45em; }
