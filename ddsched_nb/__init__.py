@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from ddsched_nb.aio.context import CallContext
     from ddsched_nb.aio.correlation import Correlation, current_correlation
     from ddsched_nb.aio.limiter import RequestLimiter
+    from ddsched_nb.clients.capacity import OtherTenants, Outage, Ramp, RandomWalk, Sine
     from ddsched_nb.clients.embedded import EmbeddedEndpoint
-    from ddsched_nb.clients.profile import EndpointProfile, Fault, Latency
+    from ddsched_nb.clients.latency import Latency
+    from ddsched_nb.clients.profile import EndpointProfile, Fault
     from ddsched_nb.columns import Column, Skip
     from ddsched_nb.config import RequestAdmissionConfig, RetryConfig, RunConfig
     from ddsched_nb.core.metadata import SchedulingMetadata
@@ -23,11 +25,14 @@ if TYPE_CHECKING:
     from ddsched_nb.errors import RowDropped
     from ddsched_nb.model_columns import EmbeddingColumn, ImageColumn, ModelColumn
     from ddsched_nb.pipeline import Pipeline
-    from ddsched_nb.providers import Model, OpenAICompatible, Prices
+    from ddsched_nb.providers import Model, OpenAICompatible, Prices, SimulatedProvider
     from ddsched_nb.record import RunRecord
     from ddsched_nb.run import Run, start
+    from ddsched_nb.sim.record import SimulatedRecord
+    from ddsched_nb.sim.simulate import Simulation, simulate, start_simulation
     from ddsched_nb.store.reading import Store
     from ddsched_nb.views import charts
+    from ddsched_nb.workloads.base import Workload
 
     __version__: str
 
@@ -45,8 +50,12 @@ __all__ = [
     "Model",
     "ModelColumn",
     "OpenAICompatible",
+    "OtherTenants",
+    "Outage",
     "Pipeline",
     "Prices",
+    "Ramp",
+    "RandomWalk",
     "RequestAdmissionConfig",
     "RequestLimiter",
     "RetryConfig",
@@ -56,12 +65,19 @@ __all__ = [
     "RunConfig",
     "RunRecord",
     "SchedulingMetadata",
+    "SimulatedProvider",
+    "SimulatedRecord",
+    "Simulation",
+    "Sine",
     "Skip",
     "Store",
+    "Workload",
     "charts",
     "current_correlation",
     "errors",
+    "simulate",
     "start",
+    "start_simulation",
 ]
 
 _HOME = {
@@ -74,12 +90,16 @@ _HOME = {
     "EndpointProfile": "clients.profile",
     "Fault": "clients.profile",
     "ImageColumn": "model_columns",
-    "Latency": "clients.profile",
+    "Latency": "clients.latency",
     "Model": "providers",
     "ModelColumn": "model_columns",
     "OpenAICompatible": "providers",
+    "OtherTenants": "clients.capacity",
+    "Outage": "clients.capacity",
     "Pipeline": "pipeline",
     "Prices": "providers",
+    "Ramp": "clients.capacity",
+    "RandomWalk": "clients.capacity",
     "RequestAdmissionConfig": "config",
     "RequestLimiter": "aio.limiter",
     "RetryConfig": "config",
@@ -89,10 +109,17 @@ _HOME = {
     "RunConfig": "config",
     "RunRecord": "record",
     "SchedulingMetadata": "core.metadata",
+    "SimulatedProvider": "providers",
+    "SimulatedRecord": "sim.record",
+    "Simulation": "sim.simulate",
+    "Sine": "clients.capacity",
     "Skip": "columns",
     "Store": "store.reading",
+    "Workload": "workloads.base",
     "current_correlation": "aio.correlation",
+    "simulate": "sim.simulate",
     "start": "run",
+    "start_simulation": "sim.simulate",
 }
 _MODULES = {"charts": "views.charts", "errors": "errors"}
 # Not public any more: their old home says what replaced them.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,6 +24,7 @@ from ddsched_nb.clients.base import ModelClient
 from ddsched_nb.columns import BaseColumn
 from ddsched_nb.config import RequestAdmissionConfig, RunConfig
 from ddsched_nb.core.dispatch import Dispatcher
+from ddsched_nb.core.events import FlowShape
 from ddsched_nb.core.frontier import Frontier
 from ddsched_nb.core.limits import AIMDLimit, FixedLimit, Limit
 from ddsched_nb.core.metadata import default_metadata
@@ -65,8 +65,21 @@ class Engine(NamedTuple):
         self.offload.close()
         for client in self.clients:
             await client.close()
-        # Waits for a write that is under way, which must not hold the loop.
-        await asyncio.get_running_loop().run_in_executor(None, self.results.close)
+        await self.results.close()
+
+
+class StandIns(NamedTuple):
+    """What takes the place of real parts, for runs that are simulated.
+
+    Attributes:
+        clients: Whom to ask, by provider; None asks the pipeline's own providers.
+        sink: Where finished rows go; None keeps them in memory.
+        inline: Whether generators that belong into a thread or process run on the loop.
+    """
+
+    clients: Mapping[str, ModelClient] | None = None
+    sink: Sink | None = None
+    inline: bool = False
 
 
 def build(
@@ -76,6 +89,7 @@ def build(
     bus: EventBus,
     clock: Clock,
     store: ParquetStore | None = None,
+    stand_ins: StandIns = StandIns(),  # noqa: B008 - a NamedTuple, which does not change
 ) -> Engine:
     """Wires the engine of a run.
 
@@ -86,6 +100,7 @@ def build(
         bus: Where events go.
         clock: The running loop's `time`.
         store: Where finished rows go, and which row groups are there already; in memory if None.
+        stand_ins: What takes the place of real parts.
 
     Raises:
         GraphError: The columns and the input table do not fit together.
@@ -93,7 +108,9 @@ def build(
     # One canonical key a pool, on the side of the scheduler and on that of admission.
     pools = {model.alias: model.pool for model in pipeline.models}
     pools = {alias: _first_equal(pool, pools.values()) for alias, pool in pools.items()}
-    clients = {provider.name: provider.client() for provider in pipeline.providers}
+    clients = stand_ins.clients
+    if clients is None:
+        clients = {provider.name: provider.client() for provider in pipeline.providers}
     bindings = {
         model.alias: ModelBinding(
             clients[model.provider], model.model_id, pools[model.alias], model.system, model.params
@@ -107,12 +124,12 @@ def build(
     outputs = [name for column in pipeline.columns for name in column.spec.outputs]
     names = [*table.names, *outputs]
     buffer = RowGroupBuffer(table.names, outputs, table.read)
-    usage, offload = UsageLedger(), Offload()
+    usage, offload = UsageLedger(), Offload(inline=stand_ins.inline)
     works = _works(pipeline, table, bindings)
     worker = Worker(works, buffer, executor, usage, offload)
     schedule = _schedule(pipeline, table, pools, config, budget, store)
     progress = _progress(pipeline, store)
-    results: Sink = ResultTable(names) if store is None else StoreSink(store, names)
+    results = stand_ins.sink or (ResultTable(names) if store is None else StoreSink(store, names))
     reporter = SchedulerReporter(bus, clock)
     rate = None if config.disable_early_shutdown else config.shutdown_error_rate
     scheduler = Scheduler(
@@ -141,6 +158,18 @@ def build(
         offload,
         tuple(clients.values()),
     )
+
+
+def flow_shapes(engine: Engine, columns: Iterable[str]) -> dict[str, FlowShape]:
+    """Which flow each column belongs to, and what its tasks hold."""
+    resolver = engine.schedule.resolver
+    shapes = {}
+    for name in columns:
+        flow, pool = resolver.flow(name), resolver.pool(name)
+        held = {str(resource): units for resource, units in flow.resources}
+        label = None if pool is None else pool.label
+        shapes[name] = FlowShape(flow.key.label, flow.weight, held, label)
+    return shapes
 
 
 def make_limit(config: RequestAdmissionConfig, cap: int, now: float) -> Limit:

@@ -29,6 +29,7 @@ __all__ = [
     "RunError",
     "RunStalled",
     "RunTimeout",
+    "SimulationDeadlock",
     "StoreError",
     "StoreInUse",
     "StoreMismatch",
@@ -36,6 +37,7 @@ __all__ = [
     "TooManyFailures",
     "UndeclaredNeedError",
     "UnknownColumnError",
+    "VirtualTimeError",
 ]
 
 
@@ -190,3 +192,11 @@ class StoreInUse(StoreError):
 
 class StoreMismatch(StoreError, ConfigError):
     """A store holds rows of a different pipeline or table; the message says what differs."""
+
+
+class VirtualTimeError(DdschedError, RuntimeError):
+    """Something that does not exist in virtual time was asked for: a socket, a thread, a clock."""
+
+
+class SimulationDeadlock(VirtualTimeError):
+    """A simulated run waits for what nobody will do. The message says who waits for what."""

@@ -88,6 +88,17 @@ class Pipeline:
         names = ", ".join(column.name for column in self.columns)
         return f"<Pipeline: {names}>"
 
+    def with_providers(self, providers: Iterable[Provider]) -> Pipeline:
+        """The same work, asked of others: providers of the same names take the place of these."""
+        named = {provider.name: provider for provider in providers}
+        return Pipeline(
+            columns=self.columns,
+            models=self.models,
+            providers=[named.get(provider.name, provider) for provider in self.providers],
+            before_row_group=self._before,
+            after_row_group=self._after,
+        )
+
     def graph(self, inputs: Iterable[str] = ()) -> ColumnGraph:
         """The column graph over an input table's columns, hooks included.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from ddsched_nb import checks, facts
 from ddsched_nb.aio.usage import CallUsage
 from ddsched_nb.clients.base import ModelClient
+from ddsched_nb.clients.profile import EndpointProfile
 from ddsched_nb.core.model import Domain, ModelKey, PoolKey
 from ddsched_nb.errors import ConfigError
 
@@ -59,6 +60,32 @@ class OpenAICompatible:
         return OpenAICompatibleClient(
             self.name, base_url=self.base_url, api_key=self._api_key, **self._options
         )
+
+
+class SimulatedProvider:
+    """An endpoint that is described instead of called; for simulation, and for trying things out.
+
+    Args:
+        name: What models refer to it by.
+        profiles: Its models; ids must differ.
+        timeout_s: A call that takes longer fails, in seconds.
+    """
+
+    def __init__(
+        self, name: str, profiles: Iterable[EndpointProfile], *, timeout_s: float = 300.0
+    ) -> None:
+        self.name = checks.name("provider name", name)
+        self.profiles = tuple(profiles)
+        self.timeout_s = timeout_s
+
+    def __repr__(self) -> str:
+        return f"SimulatedProvider({self.name!r}, {[profile.model for profile in self.profiles]})"
+
+    def client(self) -> ModelClient:
+        """A new client; belongs to one run."""
+        from ddsched_nb.clients.simulated import SimulatedClient
+
+        return SimulatedClient(self.name, self.profiles, timeout_s=self.timeout_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import operator
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -48,6 +48,13 @@ class RunRecord:
         self.truncated = False
         for event in events:
             self(event)
+
+    @classmethod
+    def sharing(cls, other: RunRecord) -> Self:
+        """A record of this class over the very events of another."""
+        record = cls(keep=other._keep)
+        record._events, record.truncated = other._events, other.truncated
+        return record
 
     def __call__(self, event: Event) -> None:
         """Takes the next event; a record is a subscriber of the event bus."""

@@ -20,7 +20,7 @@ from ddsched_nb.aio.healthcheck import check_models
 from ddsched_nb.aio.progress import Progress, RowError
 from ddsched_nb.aio.statistics import ColumnProgress, GroupProgress, RunState, RunStatistics
 from ddsched_nb.config import RunConfig
-from ddsched_nb.engine import Engine, build
+from ddsched_nb.engine import Engine, StandIns, build, flow_shapes
 from ddsched_nb.errors import ConfigError, RunCancelled, RunError, RunStalled, RunTimeout
 from ddsched_nb.pipeline import Pipeline
 from ddsched_nb.record import FULL_RECORD_TASKS, TRUNCATED_EVENTS, RunRecord
@@ -76,7 +76,7 @@ def start(
     opened = None if store is None else open_store(store, pipeline, source, settings)
     run = Run(pipeline, source, settings, opened)
     try:
-        run._launch()
+        run.launch()
     except BaseException:
         if opened is not None:
             opened.close()  # nothing runs that would
@@ -93,9 +93,11 @@ class Run:
         table: InputTable,
         config: RunConfig,
         store: ParquetStore | None = None,
+        stand_ins: StandIns = StandIns(),  # noqa: B008 - a NamedTuple, which does not change
     ) -> None:
         self.pipeline = pipeline
         self._store = store
+        self._stand_ins = stand_ins
         self.config = config
         self._table = table
         self._bus = EventBus()
@@ -133,6 +135,11 @@ class Run:
     def done(self) -> bool:
         """Whether the run has ended, however it did."""
         return self._ended.done()
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the run early, if something did."""
+        return self._error
 
     @property
     def errors(self) -> list[RowError]:
@@ -214,7 +221,8 @@ class Run:
             self._bus.subscribe(record)
         return record
 
-    def _launch(self) -> None:
+    def launch(self) -> None:
+        """Starts it: on the loop that runs here, or on one of its own. `start` has done so."""
         try:
             self._loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -233,7 +241,13 @@ class Run:
         progress = asyncio.create_task(self._show_progress()) if self._on_terminal() else None
         try:
             engine = self._engine = build(
-                self.pipeline, self._table, self.config, self._bus, loop.time, self._store
+                self.pipeline,
+                self._table,
+                self.config,
+                self._bus,
+                loop.time,
+                self._store,
+                self._stand_ins,
             )
             self._announce(engine)
             await self._check_models(engine)
@@ -260,6 +274,7 @@ class Run:
             engine.schedule.governor.total,
             names,
             {str(resource): n for resource, n in capacities.items()},
+            flow_shapes(engine, names),
         )
 
     async def _check_models(self, engine: Engine) -> None:

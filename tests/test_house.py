@@ -59,6 +59,8 @@ PURE = {
 PURE_EXTRA = {"core.events": "msgspec"}
 IMPURE_CALLS = {"print", "open", "input", "exec", "eval", "hash", "id"}
 
+# The module that takes clocks away has to know them.
+CLOCK_GUARD = "sim.guards"
 CLOCKS = {"now", "utcnow", "today"}
 PICKLES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 # Who alone may import what.
@@ -168,7 +170,7 @@ def _in_hash(call: ast.Call, source: str) -> bool:
 
 def no_clock_outside_the_loop(source: str, module: str) -> Iterator[str]:
     for found in imports(source):
-        if _top(found.name) == "time":
+        if _top(found.name) == "time" and module != CLOCK_GUARD:
             yield f"{found.line}: imports time; the only clock is the running loop's"
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and node.attr in CLOCKS:

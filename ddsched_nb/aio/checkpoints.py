@@ -70,7 +70,8 @@ class StoreSink:
             n: [cells[i] for i in order] for n, cells in merged.items()
         }
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Waits for what is being written and gives the store back."""
-        self._thread.shutdown(wait=True)
+        # In another thread: waiting must not hold the loop.
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
         self._store.close()

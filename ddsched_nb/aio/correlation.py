@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import NamedTuple
 
-from ddsched_nb.core.model import ReadyTask
+from ddsched_nb.core.model import ReadyTask, Task
 
 
 class Correlation(NamedTuple):
@@ -46,6 +46,12 @@ def current_correlation() -> Correlation | None:
         return current
     column, row_group, row = current.task
     return Correlation(current.task_id, current.flow.key.label, column, row_group, row)
+
+
+def current_task() -> Task | None:
+    """The task that the calling code runs for, as the scheduler knows it; on the loop only."""
+    current = _current.get()
+    return current.task if isinstance(current, ReadyTask) else None
 
 
 def correlate(task: ReadyTask | Correlation | None) -> None:

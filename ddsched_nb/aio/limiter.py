@@ -109,7 +109,8 @@ class RequestLimiter:
         self._futures[waiter] = future
         # Nothing may stand between here and the try: however this ends, nothing stays behind.
         try:
-            self._reporter.wait_started(pool, waiter, task_id, self._admission.waiters(pool))
+            waiters = self._admission.waiters(pool)
+            self._reporter.wait_started(pool, waiter, task_id, waiters, not_before)
             self._turn(now)
             return await future
         except QueueTimeout:

@@ -27,9 +27,11 @@ class Offload:
 
     Args:
         workers: Threads, and processes, at the most; as many as there are processors if None.
+        inline: Whether to compute on the loop all the same: a simulation has no threads.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None = None, *, inline: bool = False) -> None:
+        self._inline = inline
         self._workers = workers or os.cpu_count() or 1
         self._pools: dict[Place, Executor] = {}
 
@@ -40,6 +42,8 @@ class Offload:
             RunError: A process of the pool died.
             Exception: What the function raised.
         """
+        if self._inline:
+            return function(inputs)
         loop = asyncio.get_running_loop()
         pool = self._pool(place)
         if place == "thread":

@@ -43,11 +43,22 @@ class SchedulerReporter(_Reporter):
     """The scheduler's stream."""
 
     def job_started(
-        self, rows: int, row_groups: int, columns: tuple[str, ...], capacities: Mapping[str, int]
+        self,
+        rows: int,
+        row_groups: int,
+        columns: tuple[str, ...],
+        capacities: Mapping[str, int],
+        flows: Mapping[str, ev.FlowShape],
     ) -> None:
         if self._bus.listening:
             started = ev.SchedulerJobStarted(
-                self._clock(), self._next(), rows, row_groups, columns, dict(capacities)
+                self._clock(),
+                self._next(),
+                rows,
+                row_groups,
+                columns,
+                dict(capacities),
+                dict(flows),
             )
             self._bus.publish(started)
 
@@ -173,10 +184,14 @@ class RequestReporter(_Reporter):
             )
             self._bus.publish(registered)
 
-    def wait_started(self, pool: PoolKey, waiter: int, task_id: str | None, waiters: int) -> None:
+    def wait_started(
+        self, pool: PoolKey, waiter: int, task_id: str | None, waiters: int, not_before: float
+    ) -> None:
         if self._bus.listening:
             self._bus.publish(
-                ev.RequestWaitStarted(self._clock(), self._next(), pool, waiter, task_id, waiters)
+                ev.RequestWaitStarted(
+                    self._clock(), self._next(), pool, waiter, task_id, waiters, not_before
+                )
             )
 
     def wait_timeout(self, pool: PoolKey, waiter: int) -> None:

@@ -23,7 +23,7 @@ class Sink(Protocol):
         """Row numbers and cells by column of everything finished, in the order of the table."""
         ...
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """The run ended; what was taken can still be read."""
         ...
 
@@ -55,7 +55,7 @@ class ResultTable:
         """Row numbers and cells by column."""
         return self.rows, self.columns()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Nothing to give back."""
 
     @property
@@ -73,3 +73,26 @@ class ResultTable:
 
     def _ordered(self) -> list[FinishedGroup]:
         return [self._groups[index] for index in sorted(self._groups)]
+
+
+class RowCounter:
+    """Counts finished rows and forgets them: for runs whose table nobody reads."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        """Rows taken so far."""
+
+    def store(self, group: FinishedGroup) -> None:
+        """Counts a finished group."""
+        self.rows += len(group.rows)
+
+    def keep(self, group: FinishedGroup) -> None:
+        """Counts the finished rows of a group that is not finished."""
+        self.rows += len(group.rows)
+
+    def read(self) -> tuple[list[int], dict[str, list[Any]]]:
+        """Nothing: the rows are gone."""
+        return [], {}
+
+    async def close(self) -> None:
+        """Nothing to give back."""

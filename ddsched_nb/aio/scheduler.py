@@ -79,7 +79,8 @@ class Scheduler:
         self._timeout_s = timeout_s
         self._drop_bugs = drop_bugs
         self._writes: set[asyncio.Future[None]] = set()
-        self._tasks: set[asyncio.Task[TaskEnd]] = set()
+        # A dict for its order: which task is cancelled first must not depend on addresses.
+        self._tasks: dict[asyncio.Task[TaskEnd], None] = {}
         self._done: asyncio.Future[None] | None = None
         self._soon: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -140,7 +141,7 @@ class Scheduler:
 
     def _abort(self, failure: RunError) -> None:
         self._fail(failure)
-        for task in self._tasks:
+        for task in tuple(self._tasks):
             task.cancel()
         self._wake()
 
@@ -188,7 +189,7 @@ class Scheduler:
             self._spawn_failed(dispatch, error)
             return
         self._spawn_failures = 0
-        self._tasks.add(task)
+        self._tasks[task] = None
         self._progress.started(dispatch.ready.task)
         # A callback, not a `finally` in the task: a task cancelled before its first step runs none.
         task.add_done_callback(lambda ended: self._on_end(dispatch, ended))
@@ -211,7 +212,7 @@ class Scheduler:
         self._schedule.undo(dispatch.ready.task)
 
     def _on_end(self, dispatch: Dispatch, ended: asyncio.Task[TaskEnd]) -> None:
-        self._tasks.discard(ended)
+        self._tasks.pop(ended, None)
         ready = dispatch.ready
         self._progress.ended(ready.task)
         end = _end_of(ended)

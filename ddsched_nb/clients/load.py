@@ -8,10 +8,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from ddsched_nb.clients.profile import EndpointProfile
 
-__all__ = ["EndpointLoad", "EndpointStatistics", "ModelLoad", "ModelStatistics"]
+__all__ = ["EndpointLoad", "EndpointStatistics", "ModelLoad", "ModelStatistics", "Refusal"]
+
+
+class Refusal(NamedTuple):
+    """Why a request is not served, and how long its caller is asked to wait, in seconds."""
+
+    reason: Literal["capacity", "requests", "tokens"]
+    retry_after_s: float
+
+
+class _Bucket:
+    """A token bucket: what may come in a minute, of which a burst may come at once."""
+
+    __slots__ = ("_filled_at", "_left", "_most", "_rate")
+
+    def __init__(self, per_minute: float, burst_s: float) -> None:
+        self._rate = per_minute / 60
+        self._most = max(1.0, self._rate * burst_s)
+        self._left = self._most
+        self._filled_at = 0.0
+
+    def wait_s(self, amount: float, t: float) -> float:
+        """How long until `amount` fits; 0 if it does."""
+        self._left = min(self._most, self._left + self._rate * (t - self._filled_at))
+        self._filled_at = t
+        # What is larger than the bucket goes out when that is full, and is paid off after.
+        lacking = min(amount, self._most) - self._left
+        return lacking / self._rate if lacking > 1e-9 else 0.0
+
+    def take(self, amount: float) -> None:
+        self._left -= amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +61,7 @@ class ModelStatistics:
         span_s: Seconds from the model's first request to now while something is in flight, else to
             the last end of a request.
         capacity: The capacity now.
+        work_s: Seconds that the answered requests take on an endpoint that nothing slows.
         utilization: Slot-seconds in use over those that existed in the endpoint's span.
     """
 
@@ -43,6 +75,7 @@ class ModelStatistics:
     in_flight_integral: float
     span_s: float
     capacity: int
+    work_s: float
     utilization: float
 
 
@@ -69,6 +102,7 @@ class ModelLoad:
     __slots__ = (
         "_cancelled",
         "_changed_at",
+        "_curve",
         "_faulted",
         "_first_at",
         "_in_flight",
@@ -79,30 +113,57 @@ class ModelLoad:
         "_profile",
         "_refused",
         "_requests",
+        "_requests_bucket",
+        "_tokens_bucket",
+        "_work",
     )
 
     def __init__(self, profile: EndpointProfile) -> None:
         self._profile = profile
+        self._curve = profile.curve
+        rpm, tpm = profile.requests_per_minute, profile.tokens_per_minute
+        self._requests_bucket = None if rpm is None else _Bucket(rpm, profile.burst_s)
+        self._tokens_bucket = None if tpm is None else _Bucket(tpm, profile.burst_s)
+        self._work = 0.0
         self._requests = self._ok = self._refused = self._cancelled = self._faulted = 0
         self._in_flight = self._max_in_flight = 0
         self._integral = self._changed_at = self._last_end = 0.0
         self._first_at: float | None = None
 
-    def arrive(self, t: float) -> bool:
-        """Counts a request; says whether it is served, which is to be ended with `leave`."""
+    def arrive(self, t: float, tokens: int = 0) -> Refusal | None:
+        """Counts a request; unless it is refused it is served, which is to be ended by `leave`."""
         if self._first_at is None:
             self._first_at = t
         self._requests += 1
-        if self._in_flight >= self._profile.capacity_at(t):
+        refusal = self._refusal(t, tokens)
+        if refusal is not None:
             self._refused += 1
-            return False
+            return refusal
         self._settle(t)
         self._in_flight += 1
         self._max_in_flight = max(self._max_in_flight, self._in_flight)
-        return True
+        return None
 
-    def leave(self, t: float, *, answered: bool, faulted: bool = False) -> None:
-        """Ends a request that was being served."""
+    def _refusal(self, t: float, tokens: int) -> Refusal | None:
+        if self._in_flight >= self._curve.at(t):
+            return Refusal("capacity", self._profile.retry_after_s)
+        requests, spent = self._requests_bucket, self._tokens_bucket
+        wait = requests.wait_s(1, t) if requests is not None else 0.0
+        if wait:
+            return Refusal("requests", wait)
+        wait = spent.wait_s(tokens, t) if spent is not None else 0.0
+        if wait:
+            return Refusal("tokens", wait)
+        if requests is not None:
+            requests.take(1)
+        if spent is not None:
+            spent.take(tokens)
+        return None
+
+    def leave(
+        self, t: float, *, answered: bool, faulted: bool = False, work_s: float = 0.0
+    ) -> None:
+        """Ends a request that was being served; `work_s` is what it took, undisturbed."""
         self._settle(t)
         self._in_flight -= 1
         self._last_end = t
@@ -110,6 +171,7 @@ class ModelLoad:
             self._faulted += 1
         elif answered:
             self._ok += 1
+            self._work += work_s
         else:
             self._cancelled += 1
 
@@ -132,6 +194,7 @@ class ModelLoad:
             in_flight_integral=used,
             span_s=max(0.0, self.busy_until(t) - (self._first_at or 0.0)),
             capacity=self._profile.capacity_at(t),
+            work_s=self._work,
             utilization=used / existed if existed else 0.0,
         )
 
@@ -156,16 +219,24 @@ class EndpointLoad:
         self._loads = {profile.model: ModelLoad(profile) for profile in profiles}
         self._started_at: float | None = None
 
-    def arrive(self, model: str, now: float) -> ModelLoad | None:
-        """Counts a request for a known model; returns where to end it, or None if refused."""
+    def arrive(self, model: str, now: float, tokens: int = 0) -> ModelLoad | Refusal:
+        """Counts a request for a known model; returns where to end it, or why it is refused."""
         if self._started_at is None:
             self._started_at = now
         load = self._loads[model]
-        return load if load.arrive(now - self._started_at) else None
+        return load.arrive(now - self._started_at, tokens) or load
 
-    def leave(self, load: ModelLoad, now: float, *, answered: bool, faulted: bool = False) -> None:
+    def leave(
+        self,
+        load: ModelLoad,
+        now: float,
+        *,
+        answered: bool,
+        faulted: bool = False,
+        work_s: float = 0.0,
+    ) -> None:
         """Ends a request that was being served."""
-        load.leave(self._since_start(now), answered=answered, faulted=faulted)
+        load.leave(self._since_start(now), answered=answered, faulted=faulted, work_s=work_s)
 
     def statistics(self, now: float) -> EndpointStatistics:
         """The counts, as of `now`."""

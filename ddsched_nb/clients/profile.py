@@ -7,70 +7,26 @@ parameter, and a latency is a pure function of what is asked.
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import json
 import math
-from bisect import bisect_right
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from ddsched_nb.clients.capacity import CapacityCurve, Shape, load_steps
+from ddsched_nb.clients.described import Described, Seconds, draw
+from ddsched_nb.clients.latency import Latency
 from ddsched_nb.errors import ConfigError
 
 __all__ = ["DEFAULT_PROFILES", "EndpointProfile", "Fault", "Latency", "load_profiles"]
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Step = tuple[Seconds, Annotated[int, Field(ge=0)]]
 
-_TWO_64 = 2.0**64
 
-
-class _Described(BaseModel):
-    """A frozen model whose complaints are `ConfigError`s that name the field and the value."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def __init__(self, **fields: Any) -> None:
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            raise ConfigError(_complaint(type(self).__name__, error)) from None
-
-
-class Latency(_Described):
-    """How long a model takes to answer: constant where `sigma` is 0, else lognormal.
-
-    Attributes:
-        mean_s: Mean of the distribution before clipping, in seconds.
-        sigma: Standard deviation of the logarithm; 0.6 is a plausible language model.
-        min_s: No answer is faster.
-        max_s: No answer is slower.
-    """
-
-    mean_s: Seconds
-    sigma: Annotated[float, Field(ge=0, le=5)] = 0.0
-    min_s: Seconds = 0.0
-    max_s: Seconds = 3_600.0
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Latency:
-        if self.min_s > self.max_s:
-            raise ValueError(f"min_s={self.min_s:g} is above max_s={self.max_s:g}")
-        return self
-
-    def draw_s(self, uniform: float, angle: float) -> float:
-        """Draws from two uniform numbers, the first in (0, 1], the second in [0, 1)."""
-        drawn = self.mean_s
-        if self.sigma:
-            # Box-Muller, so that the draw is this formula and not a library's generator.
-            normal = math.sqrt(-2 * math.log(uniform)) * math.cos(2 * math.pi * angle)
-            drawn *= math.exp(self.sigma * normal - self.sigma**2 / 2)
-        return min(self.max_s, max(self.min_s, drawn))
-
-
-class Fault(_Described):
+class Fault(Described):
     """Something that goes wrong with a share of the prompts.
 
     Attributes:
@@ -95,7 +51,7 @@ class Fault(_Described):
         return self
 
 
-class EndpointProfile(_Described):
+class EndpointProfile(Described):
     """One model of an endpoint.
 
     Attributes:
@@ -103,11 +59,20 @@ class EndpointProfile(_Described):
         domain: What it is asked for: `chat`, `embedding` or `image`.
         capacity: Requests it serves at once, >= 1; one more is refused with 429.
         steps: Scripted changes, `(seconds since the first request, capacity from then on)`, in
-            order of time. A capacity of 0 is an outage.
+            order of time, or the path of a CSV file that holds them. A capacity of 0 is an outage.
+        shapes: Factors on the capacity: `Ramp`, `Sine`, `RandomWalk`, `OtherTenants`, `Outage`.
+        knee: Requests that do not slow each other. Above, they share what `knee` of them would
+            have: nothing is refused before `capacity`, everything gets slower, as with a server
+            of one's own. None: they never slow each other.
+        requests_per_minute: Above this rate requests are refused with 429; without bound if None.
+        tokens_per_minute: The same for tokens of prompts and answers.
+        burst_s: Seconds' worth of requests and tokens that may come at once.
         latency: How long an answer takes; a bare number is a constant, in seconds.
-        retry_after_s: What a refusal asks the caller to wait, in seconds.
+        retry_after_s: What a refusal for lack of capacity asks the caller to wait, in seconds.
         faults: What goes wrong, each with a share of the prompts; together at most all.
         dimensions: Length of the vectors of an embedding model, where a request names none.
+        overhead_s: What a simulated call takes on top of the latency, on its way there and back,
+            in seconds; over HTTP that is there anyway.
         seed: Another seed gives other latencies, other faults and other answers.
     """
 
@@ -115,21 +80,31 @@ class EndpointProfile(_Described):
     domain: Literal["chat", "embedding", "image"] = "chat"
     capacity: Annotated[int, Field(ge=1)] = 32
     steps: tuple[Step, ...] = ()
+    shapes: tuple[Shape, ...] = ()
+    knee: Annotated[int, Field(ge=1)] | None = None
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+    tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
+    burst_s: Annotated[float, Field(gt=0)] = 1.0
     latency: Latency = Latency(mean_s=0.3)
     retry_after_s: Seconds = 1.0
     faults: tuple[Fault, ...] = ()
     dimensions: Annotated[int, Field(ge=1, le=4096)] = 64
+    overhead_s: Seconds = 0.0
     seed: int = 0
 
     @model_validator(mode="before")
     @classmethod
-    def _number_as_latency(cls, fields: Any) -> Any:
-        if isinstance(fields, dict) and isinstance(fields.get("latency"), (int, float)):
-            return {**fields, "latency": {"mean_s": fields["latency"]}}
+    def _short_forms(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        if isinstance(fields.get("latency"), (int, float)):
+            fields = {**fields, "latency": {"mean_s": fields["latency"]}}
+        if isinstance(fields.get("steps"), (str, Path)):
+            fields = {**fields, "steps": load_steps(fields["steps"])}
         return fields
 
     @model_validator(mode="after")
-    def _steps_in_order(self) -> EndpointProfile:
+    def _fits(self) -> EndpointProfile:
         times = [at for at, _ in self.steps]
         if any(later <= earlier for earlier, later in pairwise(times)):
             raise ValueError(f"steps must be in order of time, one for each instant, not {times}")
@@ -138,66 +113,47 @@ class EndpointProfile(_Described):
             raise ValueError(f"the shares of faults add up to {shares:g}; at most 1 can be hit")
         return self
 
+    @functools.cached_property
+    def curve(self) -> CapacityCurve:
+        """The capacity over time, in slots; time in seconds since the first request."""
+        return CapacityCurve(self.capacity, self.steps, self.shapes)
+
     def capacity_at(self, t: float) -> int:
         """The capacity `t` seconds after the first request."""
-        if not self.steps:
-            return self.capacity
-        step = bisect_right(self.steps, t, key=_when) - 1
-        return self.steps[step][1] if step >= 0 else self.capacity
+        return self.curve.at(t)
 
     def capacity_integral(self, until_s: float) -> float:
         """Slot-seconds that existed from the first request until `until_s` seconds later."""
-        total, since, capacity = 0.0, 0.0, self.capacity
-        for at, changed in self.steps:
-            if at >= until_s:
-                break
-            total += capacity * (at - since)
-            since, capacity = at, changed
-        return total + capacity * max(0.0, until_s - since)
+        return self.curve.integral(until_s)
 
-    def latency_s(self, key: str) -> float:
-        """How long the answer to `key` takes: a pure function of seed, model and key.
+    def latency_s(self, key: str, tokens: int = 0) -> float:
+        """How long the answer to `key` takes: a pure function of seed, model, key and length.
 
         Args:
             key: What is asked, usually the prompt.
+            tokens: Tokens of the answer; matters where the latency is by length.
 
         Returns:
             Seconds, in whole microseconds, so that platforms agree to the last digit.
         """
-        first, second = self._drawn(key)
-        return round(self.latency.draw_s((first + 1) / _TWO_64, second / _TWO_64) * 1e6) / 1e6
+        if self.latency.kind == "constant" and not self.latency.per_token_s:
+            return round(self.latency.draw_s(1.0, 0.0) * 1e6) / 1e6
+        uniform, angle = draw(self._said(key))
+        return round(self.latency.draw_s(uniform, angle, tokens) * 1e6) / 1e6
 
     def fault(self, key: str) -> Fault | None:
         """What goes wrong with `key`, if anything: a pure function of seed, model and key."""
         if not self.faults:
             return None
-        drawn = self._drawn(f"fault|{key}")[0] / _TWO_64
+        drawn = draw(self._said(f"fault|{key}"))[0]
         for fault in self.faults:
-            if drawn < fault.share:
+            if drawn <= fault.share:
                 return fault
             drawn -= fault.share
         return None
 
-    def _drawn(self, key: str) -> tuple[int, int]:
-        """Two whole numbers below 2 ** 64."""
-        said = f"{self.seed}|{self.model}|{key}".encode("utf-8", "surrogatepass")
-        digest = hashlib.blake2b(said, digest_size=16).digest()
-        return int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big")
-
-
-def _when(step: Step) -> float:
-    return step[0]
-
-
-def _complaint(name: str, error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"{name} has no field {field!r}; see help({name})"
-    if first["type"] == "missing":
-        return f"{name} needs {field!r}"
-    reason = first["msg"].removeprefix("Value error, ")
-    return f"{name}: {field}={first['input']!r}: {reason}" if field else f"{name}: {reason}"
+    def _said(self, key: str) -> str:
+        return f"{self.seed}|{self.model}|{key}"
 
 
 DEFAULT_PROFILES = (

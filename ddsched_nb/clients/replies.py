@@ -1,16 +1,12 @@
-"""The bodies that the embedded endpoint answers with, in each domain.
+"""What the embedded and the simulated endpoint answer, in each domain.
 
 Decides what is written for a request; all of it is a function of profile and request. Must not know
-of load, faults or time.
+of load, faults, time or HTTP.
 """
 
 from __future__ import annotations
 
 import base64
-from typing import Any
-
-import msgspec
-from aiohttp import web
 
 from ddsched_nb.clients.pictures import LARGEST, draw, read_size
 from ddsched_nb.clients.profile import EndpointProfile
@@ -23,8 +19,6 @@ from ddsched_nb.clients.wire import (
     EmbeddingAnswer,
     EmbeddingBody,
     EmbeddingEntry,
-    ErrorAnswer,
-    ErrorBody,
     ImageAnswer,
     ImageBody,
     ImageEntry,
@@ -34,15 +28,14 @@ from ddsched_nb.clients.wire import (
 )
 from ddsched_nb.clients.writer import count_tokens, write
 
-__all__ = ["Body", "complaint", "error", "json_response", "key_of", "rate_limited", "reply"]
+__all__ = ["Body", "Reply", "complaint", "key_of", "reply", "tokens_of"]
 
 Body = ChatBody | EmbeddingBody | ImageBody
+Reply = ChatAnswer | EmbeddingAnswer | ImageAnswer
 
-_JSON = {"Content-Type": "application/json"}
 _MAX_INPUTS = 2_048
 _MAX_IMAGES = 4
 _MAX_DIMENSIONS = 4_096
-_encode = msgspec.json.Encoder().encode
 
 
 def key_of(body: Body) -> str:
@@ -67,35 +60,24 @@ def complaint(body: Body) -> str:
     return "" if fits else f"dimensions must be from 1 to {_MAX_DIMENSIONS}"
 
 
-def reply(profile: EndpointProfile, body: Body, *, off_schema: bool = False) -> web.Response:
+def reply(profile: EndpointProfile, body: Body, *, off_schema: bool = False) -> Reply:
     """The answer to a request; in prose whatever format was asked for if `off_schema`."""
     if isinstance(body, ChatBody):
         return _chat(profile, body, off_schema=off_schema)
     return _vectors(profile, body) if isinstance(body, EmbeddingBody) else _images(profile, body)
 
 
-def rate_limited(profile: EndpointProfile) -> web.Response:
-    """A refusal, with how long to wait."""
-    wait = f"{profile.retry_after_s:g}"
-    said = f"{profile.model} is at capacity; try again in {wait} s"
-    refusal = error(429, said, "rate_limit_error", "rate_limit_exceeded")
-    refusal.headers["Retry-After"] = wait
-    return refusal
+def tokens_of(answer: Reply) -> tuple[int, int]:
+    """Tokens of the prompt and of the answer."""
+    counts = answer.usage
+    if counts is None:
+        return 0, 0
+    if isinstance(counts, ImageTokenCounts):
+        return counts.input_tokens or 0, counts.output_tokens or 0
+    return counts.prompt_tokens or 0, counts.completion_tokens or 0
 
 
-def error(
-    status: int, message: str, kind: str = "invalid_request_error", code: str | None = None
-) -> web.Response:
-    """An OpenAI-shaped error."""
-    return json_response(ErrorAnswer(ErrorBody(message, kind, code)), status)
-
-
-def json_response(body: Any, status: int = 200) -> web.Response:
-    """A response that holds `body` as JSON."""
-    return web.Response(body=_encode(body), status=status, headers=_JSON)
-
-
-def _chat(profile: EndpointProfile, body: ChatBody, *, off_schema: bool) -> web.Response:
+def _chat(profile: EndpointProfile, body: ChatBody, *, off_schema: bool) -> ChatAnswer:
     asked = next((m for m in reversed(body.messages) if m.role == "user"), None)
     words = None if asked is None else read_text(asked.content)
     written = write(
@@ -107,19 +89,17 @@ def _chat(profile: EndpointProfile, body: ChatBody, *, off_schema: bool) -> web.
         response_format=None if off_schema else body.response_format,
     )
     prompt_tokens, completion_tokens = written.prompt_tokens, written.completion_tokens
-    return json_response(
-        ChatAnswer(
-            choices=[Choice(AnswerMessage(written.text), written.finish_reason)],
-            usage=TokenCounts(prompt_tokens, completion_tokens, prompt_tokens + completion_tokens),
-            model=profile.model,
-            id=f"chatcmpl-{written.number:016x}",
-            object="chat.completion",
-            created=0,  # a date would make two runs differ
-        )
+    return ChatAnswer(
+        choices=[Choice(AnswerMessage(written.text), written.finish_reason)],
+        usage=TokenCounts(prompt_tokens, completion_tokens, prompt_tokens + completion_tokens),
+        model=profile.model,
+        id=f"chatcmpl-{written.number:016x}",
+        object="chat.completion",
+        created=0,  # a date would make two runs differ
     )
 
 
-def _vectors(profile: EndpointProfile, body: EmbeddingBody) -> web.Response:
+def _vectors(profile: EndpointProfile, body: EmbeddingBody) -> EmbeddingAnswer:
     dimensions, texts = body.dimensions or profile.dimensions, _inputs(body)
     tokens = sum(map(count_tokens, texts))
     entries = [
@@ -127,15 +107,15 @@ def _vectors(profile: EndpointProfile, body: EmbeddingBody) -> web.Response:
         for index, text in enumerate(texts)
     ]
     counts = TokenCounts(tokens, 0, tokens)
-    return json_response(EmbeddingAnswer(entries, counts, profile.model, "list"))
+    return EmbeddingAnswer(entries, counts, profile.model, "list")
 
 
-def _images(profile: EndpointProfile, body: ImageBody) -> web.Response:
+def _images(profile: EndpointProfile, body: ImageBody) -> ImageAnswer:
     width, height = read_size(body.size) or (64, 64)
     keys = [f"{profile.seed}|{profile.model}|{n}|{body.prompt}" for n in range(body.n or 1)]
     made = [base64.b64encode(draw(key, width, height)).decode() for key in keys]
     counts = ImageTokenCounts(count_tokens(body.prompt), 0)
-    return json_response(ImageAnswer([ImageEntry(image) for image in made], counts, 0))
+    return ImageAnswer([ImageEntry(image) for image in made], counts, 0)
 
 
 def _inputs(body: EmbeddingBody) -> list[str]:

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from ddsched_nb.clients.faults import FaultCounter
-from ddsched_nb.clients.load import EndpointLoad, EndpointStatistics
-from ddsched_nb.clients.profile import EndpointProfile, Fault
-from ddsched_nb.clients.replies import (
-    Body,
-    complaint,
-    error,
-    json_response,
-    key_of,
-    rate_limited,
-    reply,
+from ddsched_nb.clients.load import EndpointStatistics, Refusal
+from ddsched_nb.clients.profile import EndpointProfile
+from ddsched_nb.clients.replies import Body, complaint
+from ddsched_nb.clients.serving import ModelServer, Spoiled
+from ddsched_nb.clients.wire import (
+    ChatBody,
+    EmbeddingBody,
+    ErrorAnswer,
+    ErrorBody,
+    ImageBody,
+    ModelEntry,
+    ModelList,
 )
-from ddsched_nb.clients.wire import ChatBody, EmbeddingBody, ImageBody, ModelEntry, ModelList
 
 __all__ = ["EndpointService"]
 
@@ -39,6 +40,8 @@ _DECODERS: dict[str, msgspec.json.Decoder[Body]] = {
     "image": msgspec.json.Decoder(ImageBody),
 }
 _DOMAINS = {route: domain for domain, route in _ROUTES.items()}
+_JSON = {"Content-Type": "application/json"}
+_encode = msgspec.json.Encoder().encode
 
 
 class EndpointService:
@@ -50,7 +53,7 @@ class EndpointService:
 
     def __init__(self, profiles: Iterable[EndpointProfile]) -> None:
         self._profiles = {profile.model: profile for profile in profiles}
-        self.reset()
+        self._server = ModelServer(self._profiles.values())
         # A table instead of aiohttp's router, which would cost as much as all the rest here.
         self._routes = {
             **{("POST", route): self._ask for route in _ROUTES.values()},
@@ -71,12 +74,11 @@ class EndpointService:
 
     def statistics(self, now: float) -> EndpointStatistics:
         """What the endpoint went through, as of `now` on the clock of its loop."""
-        return self._load.statistics(now)
+        return self._server.statistics(now)
 
     def reset(self) -> None:
         """Forgets all counts; steps and faults start again with the next request."""
-        self._load = EndpointLoad(self._profiles.values())
-        self._faults = {name: FaultCounter(profile) for name, profile in self._profiles.items()}
+        self._server = ModelServer(self._profiles.values())
 
     async def _ask(self, request: web.BaseRequest) -> web.Response:
         domain = _DOMAINS[request.path]
@@ -100,49 +102,43 @@ class EndpointService:
     async def _serve(
         self, request: web.BaseRequest, profile: EndpointProfile, body: Body
     ) -> web.Response:
-        time = asyncio.get_running_loop().time
-        load = self._load
-        slot = load.arrive(profile.model, time())
-        if slot is None:
-            return rate_limited(profile)
-        answered, fault = False, None
-        try:
-            key = key_of(body)
-            fault = self._fault(profile, body, key)
-            if fault is not None and fault.kind == "hang":
-                await asyncio.get_running_loop().create_future()
-            await asyncio.sleep(profile.latency_s(key))
-            answer = reply(profile, body) if fault is None else _spoiled(profile, body, fault)
-            answered = True
-        finally:
-            # Also when the caller hangs up: aiohttp then cancels this handler.
-            load.leave(slot, time(), answered=answered, faulted=fault is not None)
-        if fault is not None and fault.kind == "disconnect" and request.transport is not None:
+        answer = await self._server.ask(profile, body)
+        if isinstance(answer, Refusal):
+            return _refused(profile, answer)
+        if not isinstance(answer, Spoiled):
+            return _json_response(answer)
+        if answer.fault.kind == "error":
+            said = "an injected fault"
+            return error(answer.fault.status, said, "server_error", "injected_fault")
+        if answer.fault.kind == "disconnect" and request.transport is not None:
             request.transport.close()
-        return answer
-
-    def _fault(self, profile: EndpointProfile, body: Body, key: str) -> Fault | None:
-        planned = profile.fault(key)
-        if planned is None:
-            return None
-        if planned.kind == "off_schema" and isinstance(body, ChatBody) and not body.response_format:
-            return None  # no format was asked for, so prose is right
-        return self._faults[profile.model].next(key)
+        return web.Response(text="<html>an injected fault</html>", content_type="text/html")
 
     async def _models(self, request: web.BaseRequest) -> web.Response:
-        return json_response(ModelList([ModelEntry(model) for model in self._profiles]))
+        return _json_response(ModelList([ModelEntry(model) for model in self._profiles]))
 
     async def _stats(self, request: web.BaseRequest) -> web.Response:
-        return json_response(self.statistics(asyncio.get_running_loop().time()))
+        return _json_response(self.statistics(asyncio.get_running_loop().time()))
 
     async def _reset(self, request: web.BaseRequest) -> web.Response:
         self.reset()
-        return json_response({"ok": True})
+        return _json_response({"ok": True})
 
 
-def _spoiled(profile: EndpointProfile, body: Body, fault: Fault) -> web.Response:
-    if fault.kind == "error":
-        return error(fault.status, "an injected fault", "server_error", "injected_fault")
-    if fault.kind == "off_schema" and isinstance(body, ChatBody):
-        return reply(profile, body, off_schema=True)
-    return web.Response(text="<html>an injected fault</html>", content_type="text/html")
+def error(
+    status: int, message: str, kind: str = "invalid_request_error", code: str | None = None
+) -> web.Response:
+    """An OpenAI-shaped error."""
+    return _json_response(ErrorAnswer(ErrorBody(message, kind, code)), status)
+
+
+def _refused(profile: EndpointProfile, refusal: Refusal) -> web.Response:
+    wait = f"{refusal.retry_after_s:.6g}"
+    said = f"{profile.model} is out of {refusal.reason}; try again in {wait} s"
+    refused = error(429, said, "rate_limit_error", "rate_limit_exceeded")
+    refused.headers["Retry-After"] = wait
+    return refused
+
+
+def _json_response(body: Any, status: int = 200) -> web.Response:
+    return web.Response(body=_encode(body), status=status, headers=_JSON)

@@ -52,11 +52,28 @@ class RequestEvent(Event, frozen=True, gc=False):
 # --- the scheduler's stream -----------------------------------------------------------------
 
 
+class FlowShape(msgspec.Struct, frozen=True, gc=False):
+    """What the tasks of a column have in common.
+
+    Attributes:
+        flow: Label of the flow they belong to.
+        weight: The flow's weight.
+        resources: What each of them holds while it runs.
+        pool: Label of the pool that its calls go to, if it is one.
+    """
+
+    flow: str
+    weight: float
+    resources: dict[str, int]
+    pool: str | None = None
+
+
 class SchedulerJobStarted(Event, frozen=True, gc=False):
     rows: int
     row_groups: int
     columns: tuple[str, ...]
     capacities: dict[str, int]
+    flows: dict[str, FlowShape] = {}
 
 
 class SchedulerJobCompleted(Event, frozen=True, gc=False):
@@ -176,6 +193,7 @@ class RequestWaitStarted(RequestEvent, frozen=True, gc=False):
     waiter_id: int
     task_id: str | None
     waiters: int
+    not_before: float = 0.0
 
 
 class RequestWaitTimeout(RequestEvent, frozen=True, gc=False):

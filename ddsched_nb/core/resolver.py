@@ -85,6 +85,10 @@ class Resolver:
         """The flow of a column."""
         return self._flows[column]
 
+    def pool(self, column: str) -> PoolKey | None:
+        """The pool that a column's calls go to, where there is exactly one."""
+        return self._pools[column]
+
     def resolve(self, task: Task, first_row: int) -> ReadyTask:
         """Resolves a task of a row group that starts at `first_row`.
 
@@ -117,9 +121,11 @@ def derive_capacities(
     slots = {model_resource(key): cap + max(4, cap // 4) for key, cap in models.items()}
     waiting = sum(slots.values())
     total = task_capacity or waiting + DEFAULT_LOCAL_SLOTS
+    # Without models only columns of custom kinds wait; half is left to them, as in the reference.
+    waiting = waiting or max(1, total // 2)
     capacities = {
         SUBMISSION: total,
-        LLM_WAIT: min(total, max(1, waiting)),
+        LLM_WAIT: min(total, waiting),
         LOCAL: min(total, DEFAULT_LOCAL_SLOTS),
     }
     return capacities | {resource: min(total, n) for resource, n in slots.items()}

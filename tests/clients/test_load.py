@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ddsched_nb.clients.load import EndpointLoad, ModelLoad
+from ddsched_nb.clients.load import EndpointLoad, ModelLoad, Refusal
 from ddsched_nb.clients.profile import EndpointProfile
 
 NARROW = EndpointProfile(model="narrow", capacity=2)
@@ -11,7 +11,7 @@ STEPPED = EndpointProfile(model="stepped", capacity=1, steps=((5.0, 3), (7.0, 0)
 
 def held(load: EndpointLoad, model: str, now: float) -> ModelLoad:
     slot = load.arrive(model, now)
-    assert slot is not None
+    assert isinstance(slot, ModelLoad)
     return slot
 
 
@@ -19,9 +19,9 @@ def test_one_above_capacity_is_refused() -> None:
     load = EndpointLoad([NARROW])
     slot = held(load, "narrow", 10.0)
     held(load, "narrow", 10.0)
-    assert load.arrive("narrow", 10.0) is None
+    assert isinstance(load.arrive("narrow", 10.0), Refusal)
     load.leave(slot, 11.0, answered=True)
-    assert load.arrive("narrow", 11.0) is not None
+    assert isinstance(load.arrive("narrow", 11.0), ModelLoad)
     counts = load.statistics(11.0)["narrow"]
     assert (counts.requests, counts.ok, counts.refused) == (4, 1, 1)
     assert (counts.in_flight, counts.max_in_flight) == (2, 2)
@@ -30,10 +30,10 @@ def test_one_above_capacity_is_refused() -> None:
 def test_steps_count_from_the_first_request() -> None:
     load = EndpointLoad([STEPPED])
     held(load, "stepped", 100.0)
-    assert load.arrive("stepped", 104.999) is None
-    assert load.arrive("stepped", 105.0) is not None
-    assert load.arrive("stepped", 105.0) is not None
-    assert load.arrive("stepped", 105.0) is None
+    assert isinstance(load.arrive("stepped", 104.999), Refusal)
+    assert isinstance(load.arrive("stepped", 105.0), ModelLoad)
+    assert isinstance(load.arrive("stepped", 105.0), ModelLoad)
+    assert isinstance(load.arrive("stepped", 105.0), Refusal)
     assert load.statistics(107.0)["stepped"].capacity == 0
 
 

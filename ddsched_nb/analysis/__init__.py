@@ -1,0 +1,1 @@
+"""Functions of a record: what it shows, and how far from the best it is."""

@@ -1,0 +1,90 @@
+"""What a workload is: a pipeline, the endpoints it runs against, rows, and what to expect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ddsched_nb.clients.profile import EndpointProfile
+from ddsched_nb.config import RunConfig
+from ddsched_nb.errors import ConfigError
+from ddsched_nb.pipeline import Pipeline
+from ddsched_nb.providers import SimulatedProvider
+
+__all__ = ["Expectation", "Workload", "described", "reseeded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a run of a workload must show, with any limit and policy that is worth having.
+
+    Attributes:
+        state: How the run ends.
+        dropped: Rows that are dropped.
+        over_bound: The makespan is at most so many times the lower bound, with the defaults.
+        refusals: Whether the endpoint refuses at all, with the defaults; either is fine if None.
+    """
+
+    state: str = "finished"
+    dropped: int = 0
+    over_bound: float | None = None
+    refusals: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A piece of work whose scheduling is worth watching.
+
+    Attributes:
+        name: What it is called; lower case, words joined by `-`.
+        about: What it is about, in one sentence.
+        pipeline: The work; its providers are `SimulatedProvider`s, which hold the profiles.
+        rows: How many rows, where there is no table.
+        table: The input table; None for none.
+        config: How it runs, unless `simulate` is told otherwise.
+        expect: What a run must show.
+    """
+
+    name: str
+    about: str
+    pipeline: Pipeline
+    rows: int | None = None
+    table: Any = None
+    config: RunConfig = field(default_factory=RunConfig)
+    expect: Expectation = Expectation()
+
+    def __post_init__(self) -> None:
+        if (self.rows is None) == (self.table is None):
+            raise ConfigError(f"workload {self.name!r}: give rows or a table, and not both")
+
+    @property
+    def profiles(self) -> dict[str, tuple[EndpointProfile, ...]]:
+        """The models of each provider, by its name."""
+        return described(self.pipeline)
+
+    def with_rows(self, rows: int) -> Workload:
+        """The same work over another number of rows.
+
+        Raises:
+            ConfigError: It has a table.
+        """
+        if self.table is not None:
+            raise ConfigError(f"workload {self.name!r} has a table; its rows are those of it")
+        return replace(self, rows=rows)
+
+
+def described(pipeline: Pipeline) -> dict[str, tuple[EndpointProfile, ...]]:
+    """The profiles of those providers of a pipeline that are described."""
+    found = pipeline.providers
+    return {p.name: p.profiles for p in found if isinstance(p, SimulatedProvider)}
+
+
+def reseeded(
+    profiles: Mapping[str, Iterable[EndpointProfile]], seed: int
+) -> dict[str, tuple[EndpointProfile, ...]]:
+    """The profiles, with other latencies, faults and answers for each `seed`; 0 changes nothing."""
+    return {
+        name: tuple(p.model_copy(update={"seed": p.seed + 1_000_003 * seed}) for p in found)
+        for name, found in profiles.items()
+    }
