@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ddsched_nb.providers import Model, OpenAICompatible, Prices, SimulatedProvider
     from ddsched_nb.record import RunRecord
     from ddsched_nb.run import Run, start
+    from ddsched_nb.sim.fuzz import FuzzFailure, FuzzReport, fuzz
     from ddsched_nb.sim.record import SimulatedRecord
     from ddsched_nb.sim.simulate import Simulation, simulate, start_simulation
     from ddsched_nb.store.reading import Store
@@ -45,6 +46,8 @@ __all__ = [
     "EmbeddingColumn",
     "EndpointProfile",
     "Fault",
+    "FuzzFailure",
+    "FuzzReport",
     "ImageColumn",
     "Latency",
     "Model",
@@ -75,6 +78,7 @@ __all__ = [
     "charts",
     "current_correlation",
     "errors",
+    "fuzz",
     "simulate",
     "start",
     "start_simulation",
@@ -89,6 +93,8 @@ _HOME = {
     "EmbeddingColumn": "model_columns",
     "EndpointProfile": "clients.profile",
     "Fault": "clients.profile",
+    "FuzzFailure": "sim.fuzz",
+    "FuzzReport": "sim.fuzz",
     "ImageColumn": "model_columns",
     "Latency": "clients.latency",
     "Model": "providers",
@@ -117,6 +123,7 @@ _HOME = {
     "Store": "store.reading",
     "Workload": "workloads.base",
     "current_correlation": "aio.correlation",
+    "fuzz": "sim.fuzz",
     "simulate": "sim.simulate",
     "start": "run",
     "start_simulation": "sim.simulate",

@@ -1,4 +1,4 @@
-"""The command line: `ddsched-nb serve` and `ddsched-nb lab`.
+"""The command line: `ddsched-nb lab`, `serve`, `simulate`, `fuzz`.
 
 Decides how arguments become calls, and how errors become one line and an exit status. Each command
 is a `Command` named in `COMMANDS`; heavy modules are imported by the command that needs them.
@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from ddsched_nb import cli_simulation
 from ddsched_nb.errors import ConfigError, DdschedError
 
 if TYPE_CHECKING:
@@ -235,6 +236,13 @@ def _checkout() -> Path:
 
 COMMANDS: tuple[Command, ...] = (
     Command(
+        "fuzz",
+        "Run workloads in every order that asyncio allows, with faults, and judge each run.",
+        cli_simulation.FUZZ_EXAMPLES,
+        cli_simulation.add_fuzz_arguments,
+        cli_simulation.run_fuzz,
+    ),
+    Command(
         "lab",
         "Open JupyterLab on the start notebook.",
         _LAB_EXAMPLES,
@@ -247,6 +255,13 @@ COMMANDS: tuple[Command, ...] = (
         _SERVE_EXAMPLES,
         _add_serve_arguments,
         _serve,
+    ),
+    Command(
+        "simulate",
+        "Run workloads in virtual time, beside their lower bound and an oracle.",
+        cli_simulation.SIMULATE_EXAMPLES,
+        cli_simulation.add_simulate_arguments,
+        cli_simulation.run_simulate,
     ),
 )
 

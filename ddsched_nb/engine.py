@@ -49,6 +49,7 @@ class Engine(NamedTuple):
 
     schedule: Schedule
     scheduler: Scheduler
+    worker: Worker
     limiter: RequestLimiter
     executor: ModelExecutor
     bindings: Mapping[str, ModelBinding]
@@ -75,11 +76,13 @@ class StandIns(NamedTuple):
         clients: Whom to ask, by provider; None asks the pipeline's own providers.
         sink: Where finished rows go; None keeps them in memory.
         inline: Whether generators that belong into a thread or process run on the loop.
+        watch: Told of the engine before it runs.
     """
 
     clients: Mapping[str, ModelClient] | None = None
     sink: Sink | None = None
     inline: bool = False
+    watch: Callable[[Engine], None] | None = None
 
 
 def build(
@@ -144,9 +147,10 @@ def build(
         timeout_s=config.run_timeout_s,
         drop_bugs=config.on_bug == "drop",
     )
-    return Engine(
+    engine = Engine(
         schedule,
         scheduler,
+        worker,
         limiter,
         executor,
         bindings,
@@ -158,6 +162,9 @@ def build(
         offload,
         tuple(clients.values()),
     )
+    if stand_ins.watch is not None:
+        stand_ins.watch(engine)
+    return engine
 
 
 def flow_shapes(engine: Engine, columns: Iterable[str]) -> dict[str, FlowShape]:

@@ -137,6 +137,11 @@ class Run:
         return self._ended.done()
 
     @property
+    def events(self) -> EventBus:
+        """Where its events go; subscribe to hear them as they happen."""
+        return self._bus
+
+    @property
     def error(self) -> BaseException | None:
         """What ended the run early, if something did."""
         return self._error

@@ -121,6 +121,10 @@ class Scheduler:
         if self._failure is not None:
             raise self._failure
 
+    def replace_worker(self, worker: Worker) -> None:
+        """Lets another worker run the tasks; before `run` only."""
+        self._worker = worker
+
     def cancel(self) -> None:
         """Starts nothing more and cancels what runs; `run` then raises `RunCancelled`."""
         self._abort(RunCancelled("the run was cancelled; finished rows are kept"))

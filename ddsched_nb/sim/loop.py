@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import heapq
 from asyncio import events
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, Final, NoReturn, TypeVar, TypeVarTuple, Unpack, cast
@@ -289,9 +289,9 @@ def new_loop(until_s: float = 1e9) -> VirtualLoop:
 
 
 def who_waits(loop: asyncio.AbstractEventLoop) -> list[str]:
-    """A line a task that is not done: its name, where it stands, and what it waits for."""
-    tasks = sorted(asyncio.all_tasks(loop), key=lambda task: (len(task.get_name()), str(task)))
-    return [f"  {_described(task)}" for task in tasks]
+    """Where the tasks stand that are not done, and what they wait for; equal ones are counted."""
+    places = Counter(_described(task) for task in asyncio.all_tasks(loop))
+    return [f"  {count} x {place}" for place, count in sorted(places.items())]
 
 
 def _described(task: asyncio.Task[Any]) -> str:
@@ -305,4 +305,4 @@ def _described(task: asyncio.Task[Any]) -> str:
             where = f"{coroutine.__qualname__}, line {frame.f_lineno}"
         waits_for = coroutine.cr_await
         coroutine = waits_for
-    return f"{task.get_name()} {name}: in {where}, waits for {type(waits_for).__name__}"
+    return f"{name}: in {where}, waits for {type(waits_for).__name__}"

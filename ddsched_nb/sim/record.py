@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ddsched_nb.aio.progress import RowError
+from ddsched_nb.aio.statistics import RunStatistics
 from ddsched_nb.analysis.bounds import Bounds
 from ddsched_nb.clients.load import ModelStatistics
 from ddsched_nb.clients.profile import EndpointProfile
@@ -24,6 +25,7 @@ class SimulatedResult:
         name: What was simulated.
         seed: The seed of the simulation.
         summary: What the run did: rows, requests, tokens, money.
+        statistics: How the run stood at its end.
         first_group_s: When the first row group was finished; None if none was, or nobody recorded.
         models: What each model went through, as its endpoint counted it.
         profiles: The profile of each model.
@@ -37,6 +39,7 @@ class SimulatedResult:
     name: str
     seed: int
     summary: RunSummary
+    statistics: RunStatistics = field(repr=False)
     first_group_s: float | None
     models: Mapping[ModelKey, ModelStatistics]
     profiles: Mapping[ModelKey, EndpointProfile]

@@ -311,6 +311,7 @@ def _recorded(
         name=plan.name,
         seed=plan.seed,
         summary=run.summary(),
+        statistics=run.statistics(),
         first_group_s=groups[0].at if groups and not record.truncated else None,
         models={key: found for key, found in models.items() if key in used},
         profiles={key: found for key, found in profiles.items() if key in used},

@@ -8,6 +8,7 @@ from ddsched_nb.workloads import (
     cross_provider_cooldown,
     diamond,
     drop,
+    dropped_rows,
     dynamic_requests,
     fan_in,
     fan_out,
@@ -24,6 +25,7 @@ from ddsched_nb.workloads import (
     request_pressure,
     short_long_mix,
     tight,
+    whole_groups,
 )
 from ddsched_nb.workloads.base import Workload
 
@@ -50,5 +52,7 @@ WORKLOADS: tuple[Workload, ...] = (
     late_peer.WORKLOAD,
     rate_limit_storm.WORKLOAD,
     outage_and_recovery.WORKLOAD,
+    dropped_rows.WORKLOAD,
+    whole_groups.WORKLOAD,
     million_rows.WORKLOAD,
 )
