@@ -216,7 +216,8 @@ def _limiter(
     needed |= dict.fromkeys(healthcheck_pool(m.pool) for m in pipeline.models if m.healthcheck)
     for pool in needed:
         cap = capacities[pool.model_key].cap
-        limiter.register(pool, make_limit(config.request_admission, cap, now), cap=cap)
+        limit = make_limit(config.request_admission, cap, now)
+        limiter.register(pool, limit, cap=cap, now=now)
     return limiter
 
 

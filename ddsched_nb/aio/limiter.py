@@ -61,12 +61,18 @@ class RequestLimiter:
         return f"<RequestLimiter: {core.permits} in flight, {core.waiting} waiting>"
 
     def register(
-        self, pool: PoolKey, limit: Limit, *, cap: int, aggregate_cap: int | None = None
+        self,
+        pool: PoolKey,
+        limit: Limit,
+        *,
+        cap: int,
+        aggregate_cap: int | None = None,
+        now: float | None = None,
     ) -> None:
         """Makes a pool known; see `RequestAdmission.register`."""
         aggregate = cap if aggregate_cap is None else aggregate_cap
         self._admission.register(pool, limit, cap=cap, aggregate_cap=aggregate)
-        self._reporter.registered(self.statistics(pool), aggregate)
+        self._reporter.registered(self.statistics(pool), aggregate, now)
 
     async def acquire(
         self,
@@ -110,7 +116,7 @@ class RequestLimiter:
         # Nothing may stand between here and the try: however this ends, nothing stays behind.
         try:
             waiters = self._admission.waiters(pool)
-            self._reporter.wait_started(pool, waiter, task_id, waiters, not_before)
+            self._reporter.wait_started(pool, waiter, task_id, waiters, not_before, now)
             self._turn(now)
             return await future
         except QueueTimeout:
@@ -196,17 +202,17 @@ class RequestLimiter:
     def _turn(self, now: float) -> None:
         # A permit given back may go to a waiter that was cancelled too: a loop, not a recursion,
         # since as many as wait may be cancelled at once.
-        while orphans := self._hand_over(self._admission.advance(now)):
+        while orphans := self._hand_over(self._admission.advance(now), now):
             for permit in orphans:
                 self._give_back(permit, _CANCELLED, now)
 
     def _give_back(self, permit: Permit, outcome: Outcome, now: float) -> ReleaseStatus:
         status = self._admission.release(permit, outcome, now)
         in_flight = self._admission.in_flight(permit.pool)
-        self._reporter.released(permit, outcome, status, in_flight)
+        self._reporter.released(permit, outcome, status, in_flight, now)
         return status
 
-    def _hand_over(self, turn: Turn) -> list[Permit]:
+    def _hand_over(self, turn: Turn, now: float) -> list[Permit]:
         """Wakes whom a turn names, then tells of it; gives the permits that nobody waits for."""
         orphans = []
         for waiter, permit in turn.granted:
@@ -226,7 +232,7 @@ class RequestLimiter:
         for _, permit in turn.granted:
             self._reporter.acquired(permit)
         for change in turn.changes:
-            self._reporter.changed(change)
+            self._reporter.changed(change, now)
         return orphans
 
     def _arm(self, deadline: float) -> None:
@@ -253,4 +259,4 @@ class RequestLimiter:
             self.release(future.result(), _CANCELLED)
         elif self._admission.cancel(waiter, now):
             self._turn(now)
-        self._reporter.wait_cancelled(pool, waiter)
+        self._reporter.wait_cancelled(pool, waiter, now)

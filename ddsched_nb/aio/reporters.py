@@ -169,12 +169,18 @@ class SchedulerReporter(_Reporter):
 
 
 class RequestReporter(_Reporter):
-    """The stream of request admission."""
+    """The stream of request admission.
 
-    def registered(self, pool: PoolStatistics, aggregate_cap: int) -> None:
+    What admission decided is told with the instant at which it was decided, not with that of the
+    telling: a record can be fed back through admission, and ends the same to the last digit.
+    """
+
+    def registered(
+        self, pool: PoolStatistics, aggregate_cap: int, now: float | None = None
+    ) -> None:
         if self._bus.listening:
             registered = ev.RequestResourceRegistered(
-                self._clock(),
+                self._clock() if now is None else now,
                 self._next(),
                 pool.pool,
                 pool.cap,
@@ -185,27 +191,31 @@ class RequestReporter(_Reporter):
             self._bus.publish(registered)
 
     def wait_started(
-        self, pool: PoolKey, waiter: int, task_id: str | None, waiters: int, not_before: float
+        self,
+        pool: PoolKey,
+        waiter: int,
+        task_id: str | None,
+        waiters: int,
+        not_before: float,
+        now: float,
     ) -> None:
         if self._bus.listening:
             self._bus.publish(
-                ev.RequestWaitStarted(
-                    self._clock(), self._next(), pool, waiter, task_id, waiters, not_before
-                )
+                ev.RequestWaitStarted(now, self._next(), pool, waiter, task_id, waiters, not_before)
             )
 
     def wait_timeout(self, pool: PoolKey, waiter: int) -> None:
         if self._bus.listening:
             self._bus.publish(ev.RequestWaitTimeout(self._clock(), self._next(), pool, waiter))
 
-    def wait_cancelled(self, pool: PoolKey, waiter: int) -> None:
+    def wait_cancelled(self, pool: PoolKey, waiter: int, now: float) -> None:
         if self._bus.listening:
-            self._bus.publish(ev.RequestWaitCancelled(self._clock(), self._next(), pool, waiter))
+            self._bus.publish(ev.RequestWaitCancelled(now, self._next(), pool, waiter))
 
     def acquired(self, permit: Permit) -> None:
         if self._bus.listening:
             acquired = ev.RequestLeaseAcquired(
-                self._clock(),
+                permit.granted_at,
                 self._next(),
                 permit.pool,
                 permit.permit_id,
@@ -216,11 +226,16 @@ class RequestReporter(_Reporter):
             self._bus.publish(acquired)
 
     def released(
-        self, permit: Permit, outcome: Outcome, status: ReleaseStatus, in_flight: int
+        self,
+        permit: Permit,
+        outcome: Outcome,
+        status: ReleaseStatus,
+        in_flight: int,
+        now: float,
     ) -> None:
         if not self._bus.listening:
             return
-        now, pool, permit_id = self._clock(), permit.pool, permit.permit_id
+        pool, permit_id = permit.pool, permit.permit_id
         if status is not ReleaseStatus.RELEASED:
             self._bus.publish(
                 ev.RequestReleaseDiagnostic(now, self._next(), pool, permit_id, status)
@@ -235,10 +250,9 @@ class RequestReporter(_Reporter):
             ev.RequestLeaseReleased(now, self._next(), pool, permit_id, outcome.kind, in_flight)
         )
 
-    def changed(self, change: LimitChange | CooldownStart) -> None:
+    def changed(self, change: LimitChange | CooldownStart, now: float) -> None:
         if not self._bus.listening:
             return
-        now = self._clock()
         if isinstance(change, CooldownStart):
             self._bus.publish(
                 ev.RequestCooldownStarted(now, self._next(), change.pool, change.until)
@@ -271,5 +285,6 @@ class RequestReporter(_Reporter):
                 outcome.kind,
                 seconds,
                 outcome.usage.total_tokens if outcome.usage else 0,
+                outcome.usage.completion_tokens if outcome.usage else 0,
             )
             self._bus.publish(completed)

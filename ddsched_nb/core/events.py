@@ -229,6 +229,7 @@ class ModelRequestCompleted(RequestEvent, frozen=True, gc=False):
     outcome: OutcomeKind
     seconds: float
     tokens: int
+    completion_tokens: int = 0
 
 
 class RequestRateLimited(RequestEvent, frozen=True, gc=False):
