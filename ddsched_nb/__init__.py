@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ddsched_nb.aio.context import CallContext
     from ddsched_nb.aio.correlation import Correlation, current_correlation
     from ddsched_nb.aio.limiter import RequestLimiter
+    from ddsched_nb.analysis.fit import Fit, fit
     from ddsched_nb.clients.capacity import OtherTenants, Outage, Ramp, RandomWalk, Sine
     from ddsched_nb.clients.embedded import EmbeddedEndpoint
     from ddsched_nb.clients.latency import Latency
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from ddsched_nb.providers import Model, OpenAICompatible, Prices, SimulatedProvider
     from ddsched_nb.record import RunRecord
     from ddsched_nb.run import Run, start
+    from ddsched_nb.sim.forecast import Forecast, forecast
     from ddsched_nb.sim.fuzz import FuzzFailure, FuzzReport, fuzz
     from ddsched_nb.sim.record import SimulatedRecord
+    from ddsched_nb.sim.replay import replay
     from ddsched_nb.sim.simulate import Simulation, simulate, start_simulation
     from ddsched_nb.store.reading import Store
     from ddsched_nb.views import charts
@@ -46,6 +49,8 @@ __all__ = [
     "EmbeddingColumn",
     "EndpointProfile",
     "Fault",
+    "Fit",
+    "Forecast",
     "FuzzFailure",
     "FuzzReport",
     "ImageColumn",
@@ -78,7 +83,10 @@ __all__ = [
     "charts",
     "current_correlation",
     "errors",
+    "fit",
+    "forecast",
     "fuzz",
+    "replay",
     "simulate",
     "start",
     "start_simulation",
@@ -93,6 +101,8 @@ _HOME = {
     "EmbeddingColumn": "model_columns",
     "EndpointProfile": "clients.profile",
     "Fault": "clients.profile",
+    "Fit": "analysis.fit",
+    "Forecast": "sim.forecast",
     "FuzzFailure": "sim.fuzz",
     "FuzzReport": "sim.fuzz",
     "ImageColumn": "model_columns",
@@ -123,7 +133,10 @@ _HOME = {
     "Store": "store.reading",
     "Workload": "workloads.base",
     "current_correlation": "aio.correlation",
+    "fit": "analysis.fit",
+    "forecast": "sim.forecast",
     "fuzz": "sim.fuzz",
+    "replay": "sim.replay",
     "simulate": "sim.simulate",
     "start": "run",
     "start_simulation": "sim.simulate",

@@ -91,10 +91,18 @@ class Pipeline:
     def with_providers(self, providers: Iterable[Provider]) -> Pipeline:
         """The same work, asked of others: providers of the same names take the place of these."""
         named = {provider.name: provider for provider in providers}
+        called = [named.get(provider.name, provider) for provider in self.providers]
+        return self._like_this(self.models, called)
+
+    def with_models(self, models: Iterable[Model]) -> Pipeline:
+        """The same work with other models under the same aliases."""
+        return self._like_this(models, self.providers)
+
+    def _like_this(self, models: Iterable[Model], providers: Iterable[Provider]) -> Pipeline:
         return Pipeline(
             columns=self.columns,
-            models=self.models,
-            providers=[named.get(provider.name, provider) for provider in self.providers],
+            models=models,
+            providers=providers,
             before_row_group=self._before,
             after_row_group=self._after,
         )

@@ -175,6 +175,20 @@ class Model:
             f"max_parallel_requests={self.max_parallel_requests})"
         )
 
+    def with_cap(self, max_parallel_requests: int) -> Model:
+        """The same model with another cap."""
+        return Model(
+            self.alias,
+            provider=self.provider,
+            id=self.model_id,
+            max_parallel_requests=max_parallel_requests,
+            system=self.system,
+            params=self.params,
+            domain=self.domain,  # type: ignore[arg-type]  # never `healthcheck` here
+            healthcheck=self.healthcheck,
+            prices=self.prices,
+        )
+
     @property
     def key(self) -> ModelKey:
         """Provider and id: what aliases of one model have in common."""

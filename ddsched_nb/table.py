@@ -36,6 +36,10 @@ class InputTable:
         """A table of so many rows and no columns."""
         return cls((), rows, _no_column)
 
+    def head(self, rows: int) -> InputTable:
+        """Its first rows, so many of them at the most."""
+        return InputTable(self.names, min(rows, self.rows), self.read)
+
 
 def read_table(table: Any) -> InputTable:
     """Reads a table that a user gave.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
@@ -81,9 +82,13 @@ class RowCounter:
     def __init__(self) -> None:
         self.rows = 0
         """Rows taken so far."""
+        self.first_at: float | None = None
+        """When the first group was finished, on the loop's clock; None if none was."""
 
     def store(self, group: FinishedGroup) -> None:
         """Counts a finished group."""
+        if self.first_at is None:
+            self.first_at = asyncio.get_running_loop().time()
         self.rows += len(group.rows)
 
     def keep(self, group: FinishedGroup) -> None:

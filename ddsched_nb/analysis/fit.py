@@ -13,7 +13,7 @@ import statistics
 from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ddsched_nb.clients.latency import Latency
 from ddsched_nb.clients.load import EndpointStatistics
@@ -21,6 +21,7 @@ from ddsched_nb.clients.profile import EndpointProfile, Fault
 from ddsched_nb.core.events import (
     ModelRequestCompleted,
     ModelRequestStarted,
+    RequestLeaseAcquired,
     RequestRateLimited,
     RequestResourceRegistered,
 )
@@ -48,8 +49,10 @@ class FittedModel:
         refused: Attempts refused.
         failed: Attempts that failed at the provider.
         timeouts: Attempts that were not answered in time.
-        capacity: What was served when calls were refused; the client's cap if none was.
-        capacity_seen: Whether any call was refused: else the capacity may be larger.
+        capacity: What was served when calls were refused. Where none was, what those models of the
+            provider have that did refuse, or as much as was in flight at once, if that is more;
+            the client's cap where no model refused.
+        capacity_seen: Whether any call was refused: else the capacity is a guess.
         retry_after_s: What refusals asked to wait.
         overhead_s: What a call takes on top of its service: on the way, and in this process.
     """
@@ -125,7 +128,7 @@ class Fit(Mapping[str, tuple[EndpointProfile, ...]]):
                 model.calls,
                 f"{model.mean_s:.3f}",
                 f"{model.seconds[int(0.95 * (len(model.seconds) - 1))]:.3f}",
-                f"{model.capacity}" if model.capacity_seen else f">= {model.capacity}",
+                f"{model.capacity}" if model.capacity_seen else f"{model.capacity}?",
                 model.refused,
                 model.failed + model.timeouts,
                 f"{1000 * model.overhead_s:.1f} ms",
@@ -191,7 +194,22 @@ def fit(record: RunRecord, endpoint: EndpointStatistics | None = None) -> Fit:
     ]
     if not models:
         raise RecordError("no call in this record was answered; there is nothing to fit")
-    return Fit(models)
+    return Fit([_guessed(model, models, record) for model in models])
+
+
+def _guessed(model: FittedModel, models: Sequence[FittedModel], record: RunRecord) -> FittedModel:
+    """A model that never refused: quotas of one account are more often alike than not."""
+    others = [
+        other.capacity
+        for other in models
+        if other.capacity_seen and other.pool.provider == model.pool.provider
+    ]
+    if model.capacity_seen or not others:
+        return model
+    grants = record.select(RequestLeaseAcquired)
+    peak = max(grant.in_flight for grant in grants if grant.pool == model.pool)
+    guess = max(peak, round(statistics.median(others)))
+    return replace(model, capacity=min(model.capacity, guess))
 
 
 def _fitted(

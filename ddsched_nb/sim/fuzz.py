@@ -8,10 +8,9 @@ fewest faults and the smallest seed that still fail, in one line that reproduces
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from ddsched_nb.config import RunConfig
 from ddsched_nb.engine import StandIns
 from ddsched_nb.errors import DdschedError
 from ddsched_nb.run import Run
+from ddsched_nb.sim.apart import apart
 from ddsched_nb.sim.chaos import ChaosLoop, InjectedFault, parse_faults, pick, plan_faults
 from ddsched_nb.sim.guards import real_world_refused
 from ddsched_nb.sim.limiter_fuzz import limiter_run
@@ -139,7 +139,7 @@ def fuzz(
     """
     target = _Target(work, rows)
     given = None if faults is None else parse_faults("" if faults == "none" else faults)
-    return _apart(lambda: _fuzz(target, seeds, given, shrink))
+    return apart(lambda: _fuzz(target, seeds, given, shrink))
 
 
 def _fuzz(
@@ -360,13 +360,3 @@ def _quiet() -> Iterator[None]:
     finally:
         log.disabled = False
         log.setLevel(before)
-
-
-def _apart(work: Callable[[], FuzzReport]) -> FuzzReport:
-    """Does it here, or in a thread where a loop runs already."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return work()
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        return pool.submit(work).result()

@@ -26,7 +26,7 @@ class SimulatedResult:
         seed: The seed of the simulation.
         summary: What the run did: rows, requests, tokens, money.
         statistics: How the run stood at its end.
-        first_group_s: When the first row group was finished; None if none was, or nobody recorded.
+        first_group_s: When the first row group was finished; None if none was.
         models: What each model went through, as its endpoint counted it.
         profiles: The profile of each model.
         bounds: What no schedule can beat, and what an oracle reaches; None if the run is too large

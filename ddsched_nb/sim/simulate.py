@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ddsched_nb.aio.correlation import current_task
-from ddsched_nb.aio.results import RowCounter, Sink
+from ddsched_nb.aio.results import RowCounter
 from ddsched_nb.analysis.bounds import Bounds, Endpoint, compute_bounds
 from ddsched_nb.analysis.work import Call, read_work
 from ddsched_nb.clients.load import ModelStatistics
@@ -24,7 +24,7 @@ from ddsched_nb.clients.profile import EndpointProfile
 from ddsched_nb.clients.serving import Served
 from ddsched_nb.clients.simulated import SimulatedClient
 from ddsched_nb.config import RunConfig
-from ddsched_nb.core.events import RowGroupCheckpointed, SchedulerJobStarted
+from ddsched_nb.core.events import SchedulerJobStarted
 from ddsched_nb.core.model import ModelKey
 from ddsched_nb.engine import StandIns
 from ddsched_nb.errors import ConfigError, DdschedError, RunCancelled
@@ -231,7 +231,6 @@ def run_plan(
     *,
     loop: VirtualLoop | None = None,
     look: Callable[[VirtualLoop, Run], None] | None = None,
-    sink: Sink | None = None,
 ) -> SimulatedRecord:
     """Runs a simulation here and now, in this thread, in which no loop may run.
 
@@ -239,14 +238,13 @@ def run_plan(
         plan: What to simulate.
         loop: The loop to run it on; a fresh one if None.
         look: Called each few thousand callbacks; what it raises ends the simulation.
-        sink: Where finished rows go; they are counted and forgotten if None.
     """
     served = _Log()
     clients = {
         name: SimulatedClient(name, found, on_served=served.of(name))
         for name, found in plan.profiles.items()
     }
-    counter = sink or RowCounter()
+    counter = RowCounter()
     run = Run(plan.pipeline, plan.table, plan.config, None, StandIns(clients, counter, inline=True))
     loop = loop or new_loop()
     if look is not None:
@@ -258,7 +256,7 @@ def run_plan(
         finally:
             loop.look = None
             loop.close()
-    return _recorded(plan, run, clients, served, loop)
+    return _recorded(plan, run, clients, served, loop, counter.first_at)
 
 
 async def _follow(run: Run) -> None:
@@ -297,6 +295,7 @@ def _recorded(
     clients: Mapping[str, SimulatedClient],
     served: _Log,
     loop: VirtualLoop,
+    first_group_s: float | None,
 ) -> SimulatedRecord:
     record = SimulatedRecord.sharing(run.record)
     models: dict[ModelKey, ModelStatistics] = {}
@@ -306,13 +305,12 @@ def _recorded(
             models[ModelKey(name, model)] = found
         profiles |= {ModelKey(name, profile.model): profile for profile in client.profiles}
     used = {model.key for model in plan.pipeline.models}
-    groups = record.select(RowGroupCheckpointed)
     record.result = SimulatedResult(
         name=plan.name,
         seed=plan.seed,
         summary=run.summary(),
         statistics=run.statistics(),
-        first_group_s=groups[0].at if groups and not record.truncated else None,
+        first_group_s=first_group_s,
         models={key: found for key, found in models.items() if key in used},
         profiles={key: found for key, found in profiles.items() if key in used},
         bounds=_bounds(plan, record, profiles, served),
