@@ -1,4 +1,4 @@
-"""`python -m ddsched_nb.bench endpoint`, `... tasks` and `... store`."""
+"""`python -m ddsched_nb.bench WHAT`: endpoint, tasks, store, reality or rehearsal."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import platform
 import sys
 from collections.abc import Sequence
 
-from ddsched_nb.bench import endpoint, storing, tasks
+from ddsched_nb.bench import endpoint, reality, storing, tasks
 from ddsched_nb.bench.scenarios import SCENARIOS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures and prints a table, with the facts of the machine above it."""
     parser = argparse.ArgumentParser(prog="python -m ddsched_nb.bench", description=__doc__)
-    parser.add_argument("what", choices=["endpoint", "tasks", "store"])
+    parser.add_argument("what", choices=["endpoint", "tasks", "store", "reality", "rehearsal"])
     parser.add_argument("--scenario", choices=[s.name for s in SCENARIOS], action="append")
+    parser.add_argument("--workload", choices=reality.WORKLOADS, action="append")
     parser.add_argument("--rows", type=int, default=512, help="rows of the endpoint work (512)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each client (3)")
     chosen = parser.parse_args(argv)
@@ -24,6 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if chosen.what == "tasks":
         sizes = [(n, record) for n in (10_000, 100_000) for record in (False, True)]
         print(endpoint.table([tasks.measure(n, record=record) for n, record in sizes]))
+        return 0
+    if chosen.what in ("reality", "rehearsal"):
+        compare = reality.reality if chosen.what == "reality" else reality.rehearsal
+        print(endpoint.table([compare(name) for name in chosen.workload or reality.WORKLOADS]))
         return 0
     if chosen.what == "store":
         print(endpoint.table(storing.large(1_000_000, 1_000)))

@@ -7,19 +7,13 @@ scheduler. The endpoint runs in a process of its own.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import statistics
-import subprocess
-import sys
-import tempfile
-import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from ddsched_nb.bench.cpu import cpu_s
 from ddsched_nb.bench.scenarios import COLUMNS, NEEDS, Reference, Scenario, prompt, reference
+from ddsched_nb.bench.server import counts, reset, served
 from ddsched_nb.clients.base import ChatRequest
 from ddsched_nb.clients.openai import OpenAICompatibleClient
 from ddsched_nb.config import RunConfig
@@ -101,7 +95,7 @@ def measure(scenario: Scenario, rows: int, repeats: int) -> list[dict[str, objec
         One entry a client; ratios have the oracle's makespan as denominator.
     """
     taken: dict[str, list[Measured]] = {name: [] for name in CLIENTS}
-    with _server(scenario) as base_url:
+    with served(scenario.profiles()) as base_url:
         for _ in range(repeats):
             for name, client in CLIENTS.items():
                 taken[name].append(asyncio.run(_once(client, base_url, scenario, rows)))
@@ -116,14 +110,13 @@ def table(entries: list[dict[str, object]]) -> str:
 
 
 async def _once(client: Client, base_url: str, scenario: Scenario, rows: int) -> Measured:
-    root = base_url.removesuffix("/v1")
-    await asyncio.to_thread(_post, f"{root}/reset")
+    await asyncio.to_thread(reset, base_url)
     loop = asyncio.get_running_loop()
     wall, cpu = loop.time(), cpu_s()
     finished = await client(base_url, scenario, rows)
     wall, cpu = loop.time() - wall, cpu_s() - cpu
-    counts = await asyncio.to_thread(_get, f"{root}/stats")
-    return Measured(wall, cpu, finished, sum(m["refused"] for m in counts["models"].values()))
+    seen = await asyncio.to_thread(counts, base_url)
+    return Measured(wall, cpu, finished, sum(model.refused for model in seen.models.values()))
 
 
 def _entry(
@@ -144,30 +137,3 @@ def _entry(
         "oracle s": round(known.oracle_s, 2),
         "bound s": round(known.bound_s, 2),
     }
-
-
-@contextlib.contextmanager
-def _server(scenario: Scenario) -> Iterator[str]:
-    """The embedded endpoint in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        profiles = Path(folder) / "profiles.json"
-        described = [json.loads(profile.model_dump_json()) for profile in scenario.profiles()]
-        profiles.write_text(json.dumps(described))
-        command = ["-m", "ddsched_nb.cli", "serve", "--profiles", str(profiles), "--port", "0"]
-        with subprocess.Popen(
-            [sys.executable, *command], stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdout is not None
-            yield process.stdout.readline().split()[-1]
-            process.terminate()
-
-
-def _get(url: str) -> dict[str, dict[str, dict[str, int]]]:
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        found: dict[str, dict[str, dict[str, int]]] = json.load(answer)
-    return found
-
-
-def _post(url: str) -> None:
-    with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=10):
-        pass

@@ -13,11 +13,13 @@ import pytest
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import OutcomeKind, PoolKey
 from ddsched_nb.errors import ConfigError
+from ddsched_nb.sim.simulate import simulate
 from ddsched_nb.views import renderer
 from ddsched_nb.views.charts import (
     CHARTS,
     Source,
     limit_over_time,
+    makespans,
     row_progress,
     tokens_by_column,
 )
@@ -181,3 +183,22 @@ def test_a_failed_call_has_used_nothing() -> None:
     failed = ev.ModelRequestCompleted(1.0, 1, pool, 1, "a/0/0", OutcomeKind.RATE_LIMITED, 0.1, 0)
     with pytest.raises(ConfigError, match="no answered call"):
         tokens_by_column([ev.WorkerSpawned(0.0, 1, "a/0/0", "a", 0, 0), failed])
+
+
+def test_makespans_stand_beside_what_was_possible() -> None:
+    records = {name: simulate(name, rows=12) for name in ("diamond", "tight")}
+    drawn = makespans(records).to_dict()
+    rows = [row for found in drawn["datasets"].values() for row in found]
+    for name, record in records.items():
+        bounds = record.result.bounds
+        assert bounds is not None
+        said = {row["what"]: row["seconds"] for row in rows if row["run"] == name}
+        assert said["this run"] == pytest.approx(record.result.makespan_s, abs=1e-3)
+        assert said["lower bound"] == pytest.approx(bounds.lower_s, abs=1e-3)
+        assert said["oracle"] == pytest.approx(bounds.oracle_s, abs=1e-3)
+    bundle, _ = renderer.render(drawn)
+    assert list(bundle) == [renderer.VEGALITE_V5, renderer.SVG, "text/plain"]
+    with pytest.raises(ConfigError, match="records is empty"):
+        makespans({})
+    with pytest.raises(ConfigError, match="'m' has no bound"):
+        makespans({"m": simulate("million-rows", rows=5)})
