@@ -209,7 +209,7 @@ def _guessed(model: FittedModel, models: Sequence[FittedModel], record: RunRecor
     grants = record.select(RequestLeaseAcquired)
     peak = max(grant.in_flight for grant in grants if grant.pool == model.pool)
     guess = max(peak, round(statistics.median(others)))
-    return replace(model, capacity=min(model.capacity, guess))
+    return replace(model, capacity=guess)
 
 
 def _fitted(

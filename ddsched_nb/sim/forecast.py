@@ -7,7 +7,9 @@ and carried on, since from some size on it only goes on as it went.
 
 from __future__ import annotations
 
+import math
 import random
+import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,13 +29,13 @@ from ddsched_nb.workloads.base import reseeded
 __all__ = ["Forecast", "Interval", "Knob", "forecast"]
 
 MOST_ROWS = 2_000
-_LOW, _HIGH = 0.05, 0.95
+_HELD = 0.9
 _KNOB_RUNS = 3
 _WORTH_SAYING = 0.02
 
 
 class Interval(NamedTuple):
-    """What nine in ten simulations say, and the middle of them."""
+    """Where nine in ten further simulations would lie, and the middle of those made."""
 
     low: float
     median: float
@@ -43,6 +45,8 @@ class Interval(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Knob:
     """A setting, and what another value of it would do.
+
+    A model that never refused is believed to serve as many calls as a larger cap lets out.
 
     Attributes:
         name: The setting.
@@ -63,7 +67,7 @@ class Knob:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a run will take; intervals hold nine in ten simulations. Durations in seconds.
+    """What a run will take; an interval holds nine in ten of them. Durations in seconds.
 
     Attributes:
         rows: Rows of the run.
@@ -255,9 +259,22 @@ def _paid(
 
 def _try_knobs(plan: Plan, fit: Fit | None, base: list[float]) -> Iterator[Knob]:
     for name, before, after, changed in _variants(plan):
-        seen = [_one(changed, fit, seed).makespan_s for seed in range(len(base))]
+        believed = _believed(fit, changed.pipeline)
+        seen = [_one(changed, believed, seed).makespan_s for seed in range(len(base))]
         ratios = sorted(new / old for new, old in zip(seen, base, strict=True))
         yield Knob(name, before, after, ratios[len(ratios) // 2])
+
+
+def _believed(fit: Fit | None, pipeline: Pipeline) -> Fit | None:
+    """A model that never refused is believed to serve as many calls as a cap lets out."""
+    if fit is None:
+        return None
+    caps = {model.key: model.max_parallel_requests for model in pipeline.models}
+    for found in fit.models:
+        cap = caps.get(found.pool.model_key, 0)
+        if not found.capacity_seen and cap > found.capacity:
+            fit = fit.knowing(found.pool.model, capacity=cap)
+    return fit
 
 
 def _variants(plan: Plan) -> Iterator[tuple[str, int, int, Plan]]:
@@ -288,13 +305,22 @@ def _currency(pipeline: Pipeline) -> str:
 
 
 def _interval(values: list[float]) -> Interval:
-    ordered = sorted(values)
-    low, middle, high = (_quantile(ordered, share) for share in (_LOW, 0.5, _HIGH))
-    return Interval(low, middle, high)
+    """Where a further simulation would lie, nine times in ten (Student's prediction interval).
+
+    The quantiles of a few simulations would lie too close together.
+    """
+    runs = len(values)
+    middle = statistics.median(values)
+    reach = _student(runs - 1) * statistics.stdev(values) * math.sqrt(1 + 1 / runs)
+    return Interval(max(0.0, middle - reach), middle, middle + reach)
 
 
-def _quantile(ordered: list[float], share: float) -> float:
-    place = share * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+def _student(freedom: int) -> float:
+    """Student's quantile that leaves a twentieth above, from the normal one (Fisher 1925)."""
+    z = statistics.NormalDist().inv_cdf(1 - (1 - _HELD) / 2)
+    return (
+        z
+        + (z**3 + z) / (4 * freedom)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * freedom**3)
+    )

@@ -44,6 +44,10 @@ def makespans(records: Mapping[str, SimulatedRecord]) -> alt.LayerChart:
         color=colour,
         tooltip=["run:N", "what:N", alt.Tooltip("seconds:Q", format=",.2f")],
     )
-    bars = base.transform_filter(f"datum.what == '{_TAKEN}'").mark_bar(height={"band": 0.55})
-    ticks = base.transform_filter(f"datum.what != '{_TAKEN}'").mark_tick(thickness=3, size=26)
+    bars = base.transform_filter(f"datum.what == '{_TAKEN}'").mark_bar(
+        height={"band": 0.5}, opacity=0.55
+    )
+    ticks = base.transform_filter(f"datum.what != '{_TAKEN}'").mark_tick(
+        thickness=4, size=34, opacity=1
+    )
     return finish([bars, ticks], "How long it took", height=30 + 40 * len(records))
