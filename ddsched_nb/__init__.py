@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ddsched_nb.aio.correlation import Correlation, current_correlation
     from ddsched_nb.aio.limiter import RequestLimiter
     from ddsched_nb.analysis.fit import Fit, fit
+    from ddsched_nb.analysis.metrics import Metrics, metrics
     from ddsched_nb.clients.capacity import OtherTenants, Outage, Ramp, RandomWalk, Sine
     from ddsched_nb.clients.embedded import EmbeddedEndpoint
     from ddsched_nb.clients.latency import Latency
@@ -55,6 +56,7 @@ __all__ = [
     "FuzzReport",
     "ImageColumn",
     "Latency",
+    "Metrics",
     "Model",
     "ModelColumn",
     "OpenAICompatible",
@@ -86,6 +88,7 @@ __all__ = [
     "fit",
     "forecast",
     "fuzz",
+    "metrics",
     "replay",
     "simulate",
     "start",
@@ -107,6 +110,7 @@ _HOME = {
     "FuzzReport": "sim.fuzz",
     "ImageColumn": "model_columns",
     "Latency": "clients.latency",
+    "Metrics": "analysis.metrics",
     "Model": "providers",
     "ModelColumn": "model_columns",
     "OpenAICompatible": "providers",
@@ -136,6 +140,7 @@ _HOME = {
     "fit": "analysis.fit",
     "forecast": "sim.forecast",
     "fuzz": "sim.fuzz",
+    "metrics": "analysis.metrics",
     "replay": "sim.replay",
     "simulate": "sim.simulate",
     "start": "run",

@@ -167,11 +167,11 @@ def build(
     return engine
 
 
-def flow_shapes(engine: Engine, columns: Iterable[str]) -> dict[str, FlowShape]:
-    """Which flow each column belongs to, and what its tasks hold."""
+def flow_shapes(engine: Engine) -> dict[str, FlowShape]:
+    """Which flow each column and each hook belongs to, and what its tasks hold."""
     resolver = engine.schedule.resolver
     shapes = {}
-    for name in columns:
+    for name in resolver.columns:
         flow, pool = resolver.flow(name), resolver.pool(name)
         held = {str(resource): units for resource, units in flow.resources}
         label = None if pool is None else pool.label

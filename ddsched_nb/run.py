@@ -279,7 +279,7 @@ class Run:
             engine.schedule.governor.total,
             names,
             {str(resource): n for resource, n in capacities.items()},
-            flow_shapes(engine, names),
+            flow_shapes(engine),
         )
 
     async def _check_models(self, engine: Engine) -> None:

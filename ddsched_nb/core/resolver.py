@@ -81,6 +81,11 @@ class Resolver:
         """Every flow once, in order of columns."""
         return tuple({flow.key: flow for flow in self._flows.values()}.values())
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns, hooks included, upstream first."""
+        return tuple(self._order)
+
     def flow(self, column: str) -> Flow:
         """The flow of a column."""
         return self._flows[column]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from ddsched_nb.aio.context import CallContext
 from ddsched_nb.clients.profile import EndpointProfile
 from ddsched_nb.columns import Column
+from ddsched_nb.core.row import Row
 from ddsched_nb.workloads.base import Expectation, Workload
 from ddsched_nb.workloads.parts import asking, chat_latency, one_endpoint, row_ids
 
 
-async def as_many_as_needed(row, context):  # type: ignore[no-untyped-def]
+async def as_many_as_needed(row: Row, context: CallContext) -> int:
     """No call for every third row, one for the next, and five for the one after."""
-    calls = (0, 1, 5)[row["row_id"] % 3]
+    calls = (0, 1, 5)[int(row["row_id"]) % 3]
     for part in range(calls):
         await context.chat("m", f"Part {part} of {row['row_id']}.")
     return calls

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from ddsched_nb.aio.context import CallContext
 from ddsched_nb.clients.latency import Latency
 from ddsched_nb.clients.profile import EndpointProfile
 from ddsched_nb.columns import Column
@@ -71,6 +69,3 @@ def one_endpoint(
         for p in profiles
     ]
     return Pipeline(columns=columns, models=models, providers=[SimulatedProvider(name, profiles)])
-
-
-Generate = Callable[[Row, CallContext], Awaitable[Any]]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from ddsched_nb.aio.context import CallContext
 from ddsched_nb.clients.latency import Latency
 from ddsched_nb.clients.profile import EndpointProfile
 from ddsched_nb.columns import Column
+from ddsched_nb.core.row import Row
 from ddsched_nb.workloads.base import Expectation, Workload
 from ddsched_nb.workloads.parts import asking, one_endpoint, row_ids
 
 
-async def write_long(row, context):  # type: ignore[no-untyped-def]
+async def write_long(row: Row, context: CallContext) -> int:
     """A long text: twenty short ones, asked for one after the other."""
     for part in range(20):
         await context.chat("shared", f"Part {part} of {row['row_id']}.")

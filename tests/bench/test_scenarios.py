@@ -6,6 +6,7 @@ import pytest
 
 from ddsched_nb.bench import endpoint, tasks
 from ddsched_nb.bench.scenarios import COLUMNS, SCENARIOS, Scenario, prompt, reference
+from ddsched_nb.sim.simulate import simulate
 
 
 def latency(scenario: Scenario, row: int, column: str) -> float:
@@ -59,3 +60,11 @@ def test_tasks_are_counted() -> None:
     measured = tasks.measure(300, record=False)
     assert measured["tasks"] == 300
     assert float(str(measured["CPU us a task"])) < 5_000
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
+def test_two_oracles_of_one_work_agree(scenario: Scenario) -> None:
+    # They share no code: one is made for this work alone, the other reads any record.
+    bounds = simulate(scenario.name, rows=96).result.bounds
+    assert bounds is not None
+    assert bounds.oracle_s == pytest.approx(reference(scenario, 96).oracle_s, rel=1e-9)

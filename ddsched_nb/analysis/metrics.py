@@ -1,0 +1,302 @@
+"""How busy everything was: utilization and idleness of each resource, by the reference's formulas.
+
+The formulas are those of the idle suite of Data Designer's pull request 661: the state after an
+event holds until the next; every idle slot of an interval in which anything of the resource was
+queued is *starved*, the other idle slots are the *frontier's* (nothing was ready for them).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ddsched_nb.clients.profile import EndpointProfile
+from ddsched_nb.core import events as ev
+from ddsched_nb.core.model import OutcomeKind
+from ddsched_nb.errors import RecordError
+from ddsched_nb.record import RunRecord
+from ddsched_nb.reprs import html_table, text_table
+
+__all__ = ["Metrics", "ResourceMetrics", "Waits", "metrics", "useful_utilization"]
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Durations of waits, in seconds; percentiles by nearest rank."""
+
+    count: int = 0
+    mean: float = 0.0
+    p50: float = 0.0
+    p95: float = 0.0
+    max: float = 0.0
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Waits:
+        """Sums samples up."""
+        if not seconds:
+            return cls()
+        ordered = sorted(seconds)
+        middle, high = (ordered[round((len(ordered) - 1) * share)] for share in (0.5, 0.95))
+        return cls(len(ordered), math.fsum(ordered) / len(ordered), middle, high, ordered[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceMetrics:
+    """One resource over its window. Slot-seconds unless said otherwise.
+
+    Attributes:
+        name: The scheduler's resource, or the label of a pool.
+        window_s: Seconds from its stream's first event to the last.
+        capacity_s: What there was: capacity (of a pool its cap, not its limit) over the window.
+        busy_s: What was held.
+        idle_s: What was not.
+        starved_s: Idle while something of it was queued.
+        max_in_flight: The most that was held at once, in slots.
+        max_idle: The most that was idle at once, in slots.
+        burstiness: Standard deviation of what is held over its mean.
+        waits: From queued to held.
+    """
+
+    name: str
+    window_s: float
+    capacity_s: float
+    busy_s: float
+    idle_s: float
+    starved_s: float
+    max_in_flight: int
+    max_idle: int
+    burstiness: float
+    waits: Waits
+
+    @property
+    def frontier_s(self) -> float:
+        """Idle while nothing of it was queued: no task had its inputs, or no row group was open."""
+        return max(0.0, self.idle_s - self.starved_s)
+
+    @property
+    def utilization(self) -> float:
+        """What was held, over what there was."""
+        return self._share(self.busy_s)
+
+    @property
+    def idle_ratio(self) -> float:
+        """What was idle, over what there was."""
+        return self._share(self.idle_s)
+
+    @property
+    def starved_ratio(self) -> float:
+        """What was starved, over what there was."""
+        return self._share(self.starved_s)
+
+    @property
+    def frontier_ratio(self) -> float:
+        """What was the frontier's, over what there was."""
+        return self._share(self.frontier_s)
+
+    def _share(self, seconds: float) -> float:
+        return seconds / self.capacity_s if self.capacity_s else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """How busy everything was.
+
+    Attributes:
+        scheduler: The scheduler's resources, by name.
+        requests: The pools, by label.
+        leased_request_wait_s: Seconds that requests waited for a permit while their tasks held
+            leases, summed over requests.
+    """
+
+    scheduler: Mapping[str, ResourceMetrics]
+    requests: Mapping[str, ResourceMetrics]
+    leased_request_wait_s: float
+
+    def __repr__(self) -> str:
+        return text_table(_HEADS, self._cells())
+
+    def _repr_html_(self) -> str:
+        return html_table(_HEADS, self._cells(), caption="how busy everything was")
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                found.name,
+                f"{found.utilization:.3f}",
+                f"{found.starved_ratio:.3f}",
+                f"{found.frontier_ratio:.3f}",
+                f"{found.max_in_flight}",
+                f"{found.waits.p95:.3f}",
+                f"{found.waits.max:.3f}",
+            )
+            for found in (*self.scheduler.values(), *self.requests.values())
+        ]
+
+
+_HEADS = ("resource", "utilization", "starved", "frontier", "most held", "wait p95 s", "max s")
+
+
+@dataclass(slots=True)
+class _Gauge:
+    """One resource, while its events go by."""
+
+    capacity: int
+    held: int = 0
+    queued: int = 0
+    busy: float = 0.0
+    squares: float = 0.0
+    idle: float = 0.0
+    starved: float = 0.0
+    most: int = 0
+    most_idle: int = 0
+    waits: list[float] = field(default_factory=list)
+
+    def pass_time(self, seconds: float) -> None:
+        idle = max(0, self.capacity - self.held)
+        self.busy += self.held * seconds
+        self.squares += self.held**2 * seconds
+        self.idle += idle * seconds
+        self.most = max(self.most, self.held)
+        self.most_idle = max(self.most_idle, idle)
+        if self.queued > 0:
+            self.starved += idle * seconds
+
+    def summed(self, name: str, window: float) -> ResourceMetrics:
+        mean = self.busy / window if window else 0.0
+        variance = max(0.0, self.squares / window - mean**2) if window else 0.0
+        return ResourceMetrics(
+            name,
+            window,
+            self.capacity * window,
+            self.busy,
+            self.idle,
+            self.starved,
+            self.most,
+            self.most_idle,
+            math.sqrt(variance) / mean if mean else 0.0,
+            Waits.of(self.waits),
+        )
+
+    @property
+    def matters(self) -> bool:
+        return bool(self.busy or self.starved or self.waits)
+
+
+def metrics(record: RunRecord) -> Metrics:
+    """How busy the scheduler's resources and the pools were.
+
+    Args:
+        record: A whole record.
+
+    Raises:
+        RecordError: The record is cut.
+    """
+    if record.truncated:
+        raise RecordError("the record is cut; metrics need every event (RunConfig(record=path))")
+    leased: dict[str, tuple[float, float]] = {}
+    scheduler = _scheduler_gauges(record, leased)
+    requests, waited = _request_gauges(record, leased)
+    return Metrics(scheduler, requests, waited)
+
+
+def useful_utilization(record: RunRecord, profiles: Sequence[EndpointProfile]) -> float:
+    """Seconds of service that led to an answer, over those that capacity existed for.
+
+    Args:
+        record: A whole record.
+        profiles: The models that are counted, by id; a model that nobody asked counts as well.
+
+    Returns:
+        A share; what a call spent on its way counts as service, since a record cannot tell.
+    """
+    events = record.events
+    ended = record.select(ev.SchedulerJobCompleted)
+    if not ended:
+        return 0.0
+    span = ended[-1].at - events[0].at
+    named = {profile.model for profile in profiles}
+    served = math.fsum(
+        event.seconds
+        for event in record.select(ev.ModelRequestCompleted)
+        if event.outcome is OutcomeKind.SUCCESS and event.pool.model in named
+    )
+    existed = math.fsum(profile.capacity_integral(span) for profile in profiles)
+    return served / existed if existed else 0.0
+
+
+def _scheduler_gauges(
+    record: RunRecord, leased: dict[str, tuple[float, float]]
+) -> dict[str, ResourceMetrics]:
+    """The scheduler's resources; notes in `leased` from when to when a task held its lease."""
+    started = record.select(ev.SchedulerJobStarted)
+    if not started:
+        return {}
+    gauges = {name: _Gauge(max(1, n)) for name, n in started[0].capacities.items()}
+    resources = {shape.flow: shape.resources for shape in started[0].flows.values()}
+    holds: dict[str, Mapping[str, int]] = {}
+    queued_at: dict[str, float] = {}
+    first = last = started[0].at
+    for event in record.events:
+        if isinstance(event, ev.RequestEvent):
+            continue
+        for gauge in gauges.values() if event.at > last else ():
+            gauge.pass_time(event.at - last)
+        last = max(last, event.at)
+        if isinstance(event, ev.ReadyEnqueued):
+            holds[event.task_id] = resources.get(event.flow.label, {})
+            queued_at[event.task_id] = event.at
+            for name, units in holds[event.task_id].items():
+                gauges[name].queued += units
+        elif isinstance(event, ev.TaskLeaseAcquired):
+            waited = event.at - queued_at.pop(event.task_id, event.at)
+            leased[event.task_id] = (event.at, math.inf)
+            for name, units in holds.get(event.task_id, {}).items():
+                gauges[name].queued -= units
+                gauges[name].held += units
+                gauges[name].waits.append(waited)
+        elif isinstance(event, ev.TaskLeaseReleased):
+            leased[event.task_id] = (leased[event.task_id][0], event.at)
+            for name, units in holds.get(event.task_id, {}).items():
+                gauges[name].held -= units
+    return {n: gauge.summed(n, last - first) for n, gauge in gauges.items() if gauge.matters}
+
+
+def _request_gauges(
+    record: RunRecord, leased: Mapping[str, tuple[float, float]]
+) -> tuple[dict[str, ResourceMetrics], float]:
+    """The pools, and how long requests waited under a lease."""
+    gauges: dict[str, _Gauge] = {}
+    waiting: dict[int, tuple[float, str | None]] = {}
+    waited = 0.0
+    first = last = None
+    for event in record.events:
+        if not isinstance(event, ev.RequestEvent):
+            continue
+        if first is None or last is None:
+            first = last = event.at
+        for gauge in gauges.values() if event.at > last else ():
+            gauge.pass_time(event.at - last)
+        last = max(last, event.at)
+        label = event.pool.label
+        if isinstance(event, ev.RequestResourceRegistered):
+            gauges[label] = _Gauge(max(1, event.cap))
+        elif isinstance(event, ev.RequestWaitStarted):
+            waiting[event.waiter_id] = (event.at, event.task_id)
+            gauges[label].queued += 1
+        elif isinstance(event, ev.RequestLeaseReleased):
+            gauges[label].held -= 1
+        elif isinstance(event, _WAIT_ENDS) and event.waiter_id in waiting:
+            since, task_id = waiting.pop(event.waiter_id)
+            gauges[label].queued -= 1
+            gauges[label].waits.append(event.at - since)
+            start, end = leased.get(task_id or "", (math.inf, math.inf))
+            waited += max(0.0, min(end, event.at) - max(start, since))
+        if isinstance(event, ev.RequestLeaseAcquired):
+            gauges[label].held += 1
+    window = 0.0 if first is None or last is None else last - first
+    found = {n: gauge.summed(n, window) for n, gauge in gauges.items() if gauge.matters}
+    return found, waited
+
+
+_WAIT_ENDS = (ev.RequestLeaseAcquired, ev.RequestWaitTimeout, ev.RequestWaitCancelled)
