@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ddsched_nb.sim.record import SimulatedRecord
     from ddsched_nb.sim.replay import replay
     from ddsched_nb.sim.simulate import Simulation, simulate, start_simulation
+    from ddsched_nb.sim.trial import LimitTrial, try_limit
     from ddsched_nb.store.reading import Store
     from ddsched_nb.views import charts
     from ddsched_nb.workloads.base import Workload
@@ -56,6 +57,7 @@ __all__ = [
     "FuzzReport",
     "ImageColumn",
     "Latency",
+    "LimitTrial",
     "Metrics",
     "Model",
     "ModelColumn",
@@ -93,6 +95,7 @@ __all__ = [
     "simulate",
     "start",
     "start_simulation",
+    "try_limit",
 ]
 
 _HOME = {
@@ -110,6 +113,7 @@ _HOME = {
     "FuzzReport": "sim.fuzz",
     "ImageColumn": "model_columns",
     "Latency": "clients.latency",
+    "LimitTrial": "sim.trial",
     "Metrics": "analysis.metrics",
     "Model": "providers",
     "ModelColumn": "model_columns",
@@ -145,6 +149,7 @@ _HOME = {
     "simulate": "sim.simulate",
     "start": "run",
     "start_simulation": "sim.simulate",
+    "try_limit": "sim.trial",
 }
 _MODULES = {"charts": "views.charts", "errors": "errors"}
 # Not public any more: their old home says what replaced them.

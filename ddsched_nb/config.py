@@ -37,7 +37,9 @@ class RequestAdmissionConfig(_Settings):
     """How the limit of a model moves. Durations in seconds.
 
     Attributes:
-        limit: `aimd` moves it by refusals and successes; `fixed` keeps it at the cap.
+        limit: `ceiling` stays at what was really served and probes for more; `aimd` is the
+            reference's: a factor down, a step up; `fixed` keeps it at the cap. The other fields
+            but `cooldown_s` are those of `aimd`.
         multiplicative_decrease_factor: What a burst of refusals multiplies the limit by.
         additive_increase_step: What growth adds.
         successes_until_increase: Successes that make it grow.
@@ -45,7 +47,7 @@ class RequestAdmissionConfig(_Settings):
         startup_ramp_s: Time in which the limit rises from 1 to the cap; 0 starts at the cap.
     """
 
-    limit: Literal["aimd", "fixed"] = "aimd"
+    limit: Literal["ceiling", "aimd", "fixed"] = "ceiling"
     multiplicative_decrease_factor: Annotated[float, Field(gt=0, lt=1)] = 0.75
     additive_increase_step: Annotated[int, Field(ge=1)] = 1
     successes_until_increase: Annotated[int, Field(ge=1)] = 25

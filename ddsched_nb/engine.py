@@ -26,7 +26,7 @@ from ddsched_nb.config import RequestAdmissionConfig, RunConfig
 from ddsched_nb.core.dispatch import Dispatcher
 from ddsched_nb.core.events import FlowShape
 from ddsched_nb.core.frontier import Frontier
-from ddsched_nb.core.limits import AIMDLimit, FixedLimit, Limit
+from ddsched_nb.core.limits import AIMDLimit, CeilingLimit, FixedLimit, Limit
 from ddsched_nb.core.metadata import default_metadata
 from ddsched_nb.core.model import PoolKey
 from ddsched_nb.core.resolver import Resolver, Routing, derive_capacities
@@ -183,6 +183,8 @@ def make_limit(config: RequestAdmissionConfig, cap: int, now: float) -> Limit:
     """The limit that a configuration asks for."""
     if config.limit == "fixed":
         return FixedLimit(cap, pause_s=config.cooldown_s)
+    if config.limit == "ceiling":
+        return CeilingLimit(cap, pause_s=config.cooldown_s)
     return AIMDLimit(
         cap,
         started_at=now,

@@ -1,4 +1,4 @@
-"""`python -m ddsched_nb.bench WHAT`: endpoint, tasks, store, reality or rehearsal."""
+"""`python -m ddsched_nb.bench WHAT`: endpoint, tasks, store, limits, reality, rehearsal."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import platform
 import sys
 from collections.abc import Sequence
 
-from ddsched_nb.bench import endpoint, reality, storing, tasks
+from ddsched_nb.bench import endpoint, limits, reality, storing, tasks
 from ddsched_nb.bench.scenarios import SCENARIOS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures and prints a table, with the facts of the machine above it."""
     parser = argparse.ArgumentParser(prog="python -m ddsched_nb.bench", description=__doc__)
-    parser.add_argument("what", choices=["endpoint", "tasks", "store", "reality", "rehearsal"])
+    kinds = ["endpoint", "tasks", "store", "limits", "reality", "rehearsal"]
+    parser.add_argument("what", choices=kinds)
     parser.add_argument("--scenario", choices=[s.name for s in SCENARIOS], action="append")
     parser.add_argument("--workload", choices=reality.WORKLOADS, action="append")
     parser.add_argument("--rows", type=int, default=512, help="rows of the endpoint work (512)")
@@ -29,6 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if chosen.what in ("reality", "rehearsal"):
         compare = reality.reality if chosen.what == "reality" else reality.rehearsal
         print(endpoint.table([compare(name) for name in chosen.workload or reality.WORKLOADS]))
+        return 0
+    if chosen.what == "limits":
+        print(endpoint.table(limits.trials()))
+        print(endpoint.table(limits.sweep()))
         return 0
     if chosen.what == "store":
         print(endpoint.table(storing.large(1_000_000, 1_000)))

@@ -36,7 +36,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Period = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 # A smooth shape changes so often in one period.
-_RESOLUTION = 64
+_RESOLUTION = 256
 
 
 class _Shape(Described):

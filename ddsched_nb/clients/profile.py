@@ -10,9 +10,10 @@ from __future__ import annotations
 import functools
 import json
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -117,6 +118,12 @@ class EndpointProfile(Described):
     def curve(self) -> CapacityCurve:
         """The capacity over time, in slots; time in seconds since the first request."""
         return CapacityCurve(self.capacity, self.steps, self.shapes)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with some fields changed; its capacity over time is made anew."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("curve", None)
+        return copied
 
     def capacity_at(self, t: float) -> int:
         """The capacity `t` seconds after the first request."""

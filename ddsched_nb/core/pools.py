@@ -157,7 +157,7 @@ class PoolState:
                 outcome=outcome.kind,
             )
         )
-        changes = self._count(permit, outcome, now)
+        changes = self._count(held, outcome, now)
         after = self.value(now)
         if after != before:
             changes.insert(0, LimitChange(self.key, before, after, outcome.kind))
@@ -181,10 +181,10 @@ class PoolState:
         )
 
     def _count(
-        self, permit: Permit, outcome: Outcome, now: float
+        self, held: HeldPermit, outcome: Outcome, now: float
     ) -> list[LimitChange | CooldownStart]:
         if outcome.kind is OutcomeKind.RATE_LIMITED:
-            return self._on_refusal(permit, outcome, now)
+            return self._on_refusal(held, outcome, now)
         if outcome.kind is OutcomeKind.SUCCESS:
             self.succeeded += 1
             self.last_success_at = now
@@ -195,14 +195,16 @@ class PoolState:
         return []
 
     def _on_refusal(
-        self, permit: Permit, outcome: Outcome, now: float
+        self, refused: HeldPermit, outcome: Outcome, now: float
     ) -> list[LimitChange | CooldownStart]:
+        permit = refused.permit
         self.refused += 1
         for permit_id, other in self.held.items():
             # Whoever was granted later counted this one among those in flight: it was not served.
             if permit_id > permit.permit_id:
                 other.served -= 1
-        serving = self.last_success_at > permit.granted_at
+        # Something is served: it was answered since, or went out before and was not refused.
+        serving = self.last_success_at > permit.granted_at or refused.served > 1
         if self.limit.cooldown == "spent" and serving:
             return []
         pause = outcome.retry_after if outcome.retry_after is not None else self.limit.pause(now)

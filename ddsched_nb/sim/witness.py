@@ -87,6 +87,8 @@ class Witness:
         self._check_leases()
         self._running[task] -= 1
         self._groups[task.row_group] -= 1
+        # Cancelled, and to be run again: its calls will be new ones.
+        self._refused = {call: at for call, at in self._refused.items() if call[0] != task}
         if end is not None and end.values is not None:
             self._done[task] += 1
 

@@ -16,7 +16,7 @@ import altair as alt
 from ddsched_nb.core.events import Event
 from ddsched_nb.core.model import PoolKey
 from ddsched_nb.errors import ConfigError
-from ddsched_nb.views.comparison import makespans
+from ddsched_nb.views.comparison import makespans, trial
 from ddsched_nb.views.look import bar_legend, colours, dashes, finish, legend
 from ddsched_nb.views.series import (
     PoolSeries,
@@ -133,7 +133,7 @@ def tokens_by_column(record_or_events: Source) -> alt.LayerChart:
     return finish([bars], "Tokens by column", height=30 + 34 * len(order))
 
 
-__all__ = ["CHARTS", "limit_over_time", "makespans", "row_progress", "tokens_by_column"]
+__all__ = ["CHARTS", "limit_over_time", "makespans", "row_progress", "tokens_by_column", "trial"]
 
 CHARTS: Final[tuple[Callable[[Source], alt.LayerChart], ...]] = (
     limit_over_time,

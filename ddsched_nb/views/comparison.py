@@ -1,4 +1,4 @@
-"""Charts that set simulated runs side by side, each with what was possible beside it."""
+"""Charts that set what a run or a limit did beside what was possible."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from typing import Any
 
 import altair as alt
 
+from ddsched_nb.clients.profile import EndpointProfile
 from ddsched_nb.errors import ConfigError
 from ddsched_nb.sim.record import SimulatedRecord
+from ddsched_nb.sim.trial import LimitTrial
 from ddsched_nb.views.look import bar_legend, colours, finish
+from ddsched_nb.views.series import Step, keep_extremes
 
-__all__ = ["makespans"]
+__all__ = ["makespans", "trial"]
 
 _TAKEN, _ORACLE, _BOUND = "this run", "oracle", "lower bound"
+_HIDDEN = "hidden capacity"
+_SHADES = ["#0072B2", "#8A8A8A"]
+_POINTS = 1_200
 
 
 def makespans(records: Mapping[str, SimulatedRecord]) -> alt.LayerChart:
@@ -51,3 +57,47 @@ def makespans(records: Mapping[str, SimulatedRecord]) -> alt.LayerChart:
         thickness=4, size=34, opacity=1
     )
     return finish([bars, ticks], "How long it took", height=30 + 40 * len(records))
+
+
+def trial(tried: LimitTrial, profile: EndpointProfile) -> alt.LayerChart:
+    """A limit on trial, as a line, over the capacity that was hidden from it, as a shade.
+
+    Args:
+        tried: What `try_limit` returned.
+        profile: The endpoint it was tried on.
+    """
+    moves = [Step(at, float(limit)) for at, limit in tried.history]
+    moves.append(Step(tried.seconds, moves[-1].value))
+    limits = [
+        {"at": step.at, "slots": step.value, "what": tried.limit}
+        for step in keep_extremes(moves, _POINTS)
+    ]
+    names = [tried.limit, _HIDDEN]
+    colour = alt.Color(
+        "what:N", title=None, scale=alt.Scale(domain=names, range=_SHADES), legend=bar_legend()
+    )
+    x = alt.X("at:Q", title="seconds from the start", scale=alt.Scale(nice=False))
+    y = alt.Y("slots:Q", title="requests", stack=None)
+    hidden = alt.Chart(alt.InlineData(values=_capacity(profile, tried.seconds)))
+    line = alt.Chart(alt.InlineData(values=limits))
+    tip = ["what:N", alt.Tooltip("at:Q", title="seconds", format=",.1f"), "slots:Q"]
+    layers = [
+        hidden.mark_area(interpolate="step-after", opacity=0.3).encode(x=x, y=y, color=colour),
+        line.mark_line(interpolate="step-after", strokeWidth=2).encode(
+            x=x, y=y, color=colour, tooltip=tip
+        ),
+    ]
+    said = (
+        f"utilization {tried.utilization:.3f} \u00b7 "
+        f"{tried.refusals_per_success:.4f} refusals a success"
+    )
+    return finish(layers, "A limit on trial", said)
+
+
+def _capacity(profile: EndpointProfile, seconds: float) -> list[dict[str, Any]]:
+    rows, at = [], 0.0
+    while at < seconds:
+        rows.append({"at": at, "slots": profile.capacity_at(at), "what": _HIDDEN})
+        at = profile.curve.next_edge(at)
+    rows.append({"at": seconds, "slots": profile.capacity_at(seconds), "what": _HIDDEN})
+    return rows

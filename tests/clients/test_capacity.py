@@ -96,6 +96,13 @@ def test_a_trace_comes_from_a_file(tmp_path: Path) -> None:
         EndpointProfile(model="m", steps=tmp_path / "nowhere.csv")
 
 
+def test_a_copy_has_a_curve_of_its_own() -> None:
+    profile = EndpointProfile(model="m", capacity=4)
+    assert profile.capacity_at(9) == 4
+    assert profile.model_copy(update={"steps": ((5.0, 1),)}).capacity_at(9) == 1
+    assert profile.model_copy(update={"capacity": 7}).capacity_integral(2) == 14
+
+
 @pytest.mark.parametrize(
     ("make", "fields", "said"),
     [

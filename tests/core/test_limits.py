@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddsched_nb.core.limits import LIMITS, AIMDLimit, FixedLimit, Limit
+from ddsched_nb.core.limits import LIMITS, AIMDLimit, CeilingLimit, FixedLimit, Limit
 from ddsched_nb.core.model import OutcomeKind, Sample
 from ddsched_nb.errors import ConfigError
 
 MAKE: tuple[Callable[[int], Limit], ...] = (
     lambda cap: FixedLimit(cap),
     lambda cap: AIMDLimit(cap),
+    lambda cap: CeilingLimit(cap),
+    lambda cap: CeilingLimit(cap, start=1, pause_s=0.0),
     lambda cap: AIMDLimit(cap, started_at=10.0, startup_ramp_s=30.0),
 )
 
@@ -148,3 +151,92 @@ def test_a_tunable_out_of_range_names_itself(field: str, value: float) -> None:
         AIMDLimit(**{"cap": 4, field: value})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="cap of a fixed limit is 0"):
         FixedLimit(0)
+
+
+def burst(limit: Limit, now: float, served: int, asked: int) -> None:
+    """As many asked at once as `asked`, of which `served` were served: the others are refused."""
+    at = limit.value(now)
+    for place in range(served + 1, asked + 1):
+        # Those refused before it in the same burst are not counted as served any more.
+        known = Sample(now, now + 0.1, 0.1, place, at, served + 1, OutcomeKind.RATE_LIMITED)
+        limit.on_sample(known)
+
+
+def full(limit: Limit, now: float, rtt: float = 1.0) -> None:
+    """A call that went out at the limit, with as many being served, is answered."""
+    at = limit.value(now)
+    limit.on_sample(Sample(now - rtt, now, rtt, at, at, at, OutcomeKind.SUCCESS))
+
+
+def test_ceiling_doubles_until_it_is_refused_and_returns_to_what_was_served() -> None:
+    limit, now, seen = CeilingLimit(1_024, start=4), 0.0, []
+    while limit.value(now) < 40:
+        now += 2.0
+        full(limit, now)
+        seen.append(limit.value(now))
+    assert seen == [8, 16, 32, 64]
+    burst(limit, now + 1, served=41, asked=64)
+    assert limit.value(now + 2) == limit.ceiling == 41
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 3, 5, 16, 17])
+def test_small_capacities_are_found_exactly(capacity: int) -> None:
+    limit = CeilingLimit(64, start=32)
+    burst(limit, 0.0, served=capacity, asked=32)
+    assert limit.value(1.0) == capacity
+
+
+def test_f04_a_refusal_at_limit_one_leaves_the_ceiling_where_it_was() -> None:
+    limit = CeilingLimit(8, start=1)
+    limit.on_sample(Sample(0.0, 0.1, 0.1, 1, 1, 1, OutcomeKind.RATE_LIMITED))
+    assert (limit.value(1.0), limit.ceiling) == (1, 1)
+
+
+def test_f07_a_burst_is_one_decrease_for_the_ceiling_too() -> None:
+    limit = CeilingLimit(64, start=24)
+    burst(limit, 5.0, served=9, asked=24)
+    assert limit.value(6.0) == 9
+    # Late refusals of the same burst, and of calls sent before it.
+    for sent in (4.0, 5.0):
+        limit.on_sample(Sample(sent, 6.0, 1.0, 24, 24, 3, OutcomeKind.RATE_LIMITED))
+    assert limit.value(6.0) == 9
+
+
+def test_ceiling_probes_thin_out_while_they_fail_and_growth_is_fast_once_they_do_not() -> None:
+    limit, now = CeilingLimit(1_024, start=64), 10.0
+    burst(limit, now, served=32, asked=64)
+    probes: list[float] = []
+    while len(probes) < 4:
+        now += 0.25
+        full(limit, now)
+        if limit.value(now) == 33:
+            probes.append(now)
+            burst(limit, now, served=32, asked=33)
+            assert limit.value(now) == 32
+    gaps = [later - earlier for earlier, later in pairwise(probes)]
+    assert min(gaps) >= 10.0  # service times of a second: never oftener than pays
+    while limit.value(now) < 200 and now < 1_000:
+        now += 1.25
+        full(limit, now)
+    grown = now - probes[-1]
+    assert grown < 75
+
+
+def test_a_ceiling_that_is_not_in_use_does_not_grow() -> None:
+    limit = CeilingLimit(64, start=8)
+    for now in range(1, 200):
+        limit.on_sample(Sample(now - 1.0, now, 1.0, 5, 8, 5, OutcomeKind.SUCCESS))
+    assert limit.value(200) == 8
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"cap": 0}, "cap and start"),
+        ({"cap": 4, "start": 0}, "cap and start"),
+        ({"cap": 4, "pause_s": -1}, "pause_s"),
+    ],
+)
+def test_what_is_no_ceiling(fields: dict[str, float], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        CeilingLimit(**fields)  # type: ignore[arg-type]

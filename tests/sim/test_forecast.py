@@ -20,14 +20,22 @@ def test_a_fit_finds_what_was_hidden() -> None:
     hidden = {profile.model: profile for profile in TIGHT.profiles["local"]}
     assert found["model-a"].capacity == 16
     assert found["model-a"].capacity_seen
-    assert not found["model-b"].capacity_seen
-    assert found["model-b"].capacity == 16  # as its neighbour has
+    assert found["model-b"].capacity == 16
     for name, model in found.items():
         assert model.mean_s == pytest.approx(hidden[name].latency.mean_s, rel=0.2)
         assert model.retry_after_s == 1.0
         assert model.overhead_s == 0
-        assert model.calls - model.refused == 102
-    assert "16?" in repr(fitted)
+        assert model.calls - model.refused == 102 - (model.failed + model.timeouts)
+
+
+def test_a_model_that_never_refused_is_guessed_after_its_neighbour() -> None:
+    roomy = [p.model_copy(update={"capacity": 99}) for p in TIGHT.profiles["local"][1:]]
+    record = dd.simulate(TIGHT, rows=51, profiles=[TIGHT.profiles["local"][0], *roomy])
+    fitted = fit(record)
+    guessed = fitted.models[1]
+    assert not guessed.capacity_seen
+    assert 16 <= guessed.capacity <= 24
+    assert f"{guessed.capacity}?" in repr(fitted)
 
 
 def test_a_fit_counts_failures_and_timeouts() -> None:

@@ -34,7 +34,7 @@ def test_a_simulated_run_is_rebuilt_exactly(workload: dd.Workload, tmp_path: Pat
     assert replay(loaded, workload.config.request_admission) == replayed
 
 
-@pytest.mark.parametrize("limit", ["aimd", "fixed"])
+@pytest.mark.parametrize("limit", ["aimd", "ceiling", "fixed"])
 async def test_a_real_run_is_rebuilt_exactly(limit: str) -> None:
     profile = dd.EndpointProfile(
         model="w",
@@ -65,7 +65,7 @@ async def test_a_real_run_is_rebuilt_exactly(limit: str) -> None:
 
 def test_another_configuration_decides_otherwise_and_is_noticed() -> None:
     record = dd.simulate("tight", rows=64)
-    other = dd.RequestAdmissionConfig(multiplicative_decrease_factor=0.5)
+    other = dd.RequestAdmissionConfig(limit="aimd")
     with pytest.raises(RecordError, match=r"replay differs from .* give the run's own"):
         replay(record, other)
 

@@ -1,0 +1,77 @@
+"""Limits on trial: the figures that the default limit is there for, on shorter trials."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+import ddsched_nb as dd
+from ddsched_nb.bench.limits import CASES
+from ddsched_nb.core.limits import FixedLimit
+from ddsched_nb.errors import ConfigError
+from ddsched_nb.views.charts import trial
+from ddsched_nb.views.specs import describe
+
+
+@pytest.mark.parametrize(
+    ("case", "utilization", "refusals"),
+    [
+        ("constant 64", 0.995, 0.001),
+        ("steps 64, 24, 96", 0.985, 0.003),
+        ("sine 32..96", 0.98, 0.005),
+    ],
+)
+def test_the_default_limit_keeps_what_it_promises(
+    case: str, utilization: float, refusals: float
+) -> None:
+    seen = dd.try_limit("ceiling", CASES[case], seed=1)
+    assert seen.utilization >= utilization
+    assert seen.refusals_per_success <= refusals
+
+
+def test_the_reference_and_the_most_naive_policy_stand_beside_it() -> None:
+    aimd = dd.try_limit("aimd", CASES["constant 64"])
+    assert 0.8 < aimd.utilization < 0.9
+    naive = dd.try_limit(lambda cap: FixedLimit(96), CASES["constant 64"], seconds=100)
+    assert naive.utilization > 0.999
+    assert naive.refusals_per_success > 5
+
+
+@pytest.mark.parametrize("capacity", [8, 64, 256])
+@pytest.mark.parametrize("mean", [0.1, 60.0])
+def test_no_capacity_and_no_service_time_is_too_small_or_too_large(
+    capacity: int, mean: float
+) -> None:
+    latency = dd.Latency(mean_s=mean, sigma=math.sqrt(math.log(1.36)), max_s=86_400)
+    profile = dd.EndpointProfile(model="m", capacity=capacity, latency=latency)
+    seen = dd.try_limit("ceiling", profile, seconds=800 * mean, refusal_s=min(0.1, mean / 5))
+    assert seen.utilization >= 0.96
+    assert seen.refusals_per_success <= 0.001 or seen.refused <= 770 / 50
+
+
+def test_a_trial_is_the_same_twice_and_says_so() -> None:
+    one, other = (dd.try_limit("ceiling", CASES["constant 64"], seconds=200) for _ in range(2))
+    assert one == other
+    assert one.history[0] == (0.0, 12)
+    drawn = trial(one, CASES["constant 64"]).to_dict()
+    assert "utilization" in drawn["title"]["subtitle"]
+    assert "hidden capacity" in describe(drawn)
+    with pytest.raises(ConfigError, match="'newest'"):
+        dd.try_limit("newest", CASES["constant 64"])
+
+
+def test_a_refused_burst_at_an_endpoint_that_serves_does_not_stop_the_pool() -> None:
+    # Twelve at once on four slots: eight are refused at once, and the four go on and are followed.
+    profile = dd.EndpointProfile(model="w", capacity=4, latency=0.2, retry_after_s=1.0)
+    pipeline = dd.Pipeline(
+        columns=[
+            dd.Column("row_id", generate=list),
+            dd.ModelColumn("a", model="w", prompt="Line {{ row_id }}."),
+        ],
+        models=[dd.Model("w", provider="p", max_parallel_requests=40)],
+        providers=[dd.SimulatedProvider("p", [profile])],
+    )
+    record = dd.simulate(pipeline, rows=200)
+    assert record.result.makespan_s <= 1.15 * 200 * 0.2 / 4
+    assert record.result.refused <= 12
