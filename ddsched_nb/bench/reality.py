@@ -101,8 +101,14 @@ def _run(
         run = await start(called, rows=rows, table=table, config=config)
         return run, await asyncio.to_thread(counts, base_url)
 
-    with served(profiles) as base_url:
-        return asyncio.run(main(base_url))
+    # Not asyncio.run: nest-asyncio, once applied, replaces it by one that wants the thread's loop.
+    loop = asyncio.new_event_loop()
+    try:
+        with served(profiles) as base_url:
+            return loop.run_until_complete(main(base_url))
+    finally:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
 
 
 def rehearsal(name: str, draws: int = 20, runs: int = 20, real_runs: int = 3) -> dict[str, object]:

@@ -29,8 +29,10 @@ def served(profiles: Iterable[EndpointProfile]) -> Iterator[str]:
             [sys.executable, *command], stdout=subprocess.PIPE, text=True
         ) as process:
             assert process.stdout is not None
-            yield process.stdout.readline().split()[-1]
-            process.terminate()
+            try:
+                yield process.stdout.readline().split()[-1]
+            finally:
+                process.terminate()  # or leaving the block would wait for it for ever
 
 
 def counts(base_url: str) -> EndpointStatistics:

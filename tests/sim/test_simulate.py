@@ -47,7 +47,7 @@ def test_names_are_unique_and_modules_are_named_after_them() -> None:
     names = [workload.name for workload in WORKLOADS]
     assert len(set(names)) == len(names) == 23
     with pytest.raises(ConfigError, match="did you mean 'tight'"):
-        find_workload("thight")
+        find_workload("tight-")
 
 
 def test_a_million_rows_are_counted_and_forgotten() -> None:
