@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import random
 import statistics
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from ddsched_nb.analysis.fit import Fit, fit
 from ddsched_nb.bench.server import counts, served
@@ -21,12 +21,15 @@ from ddsched_nb.config import RunConfig
 from ddsched_nb.pipeline import Pipeline
 from ddsched_nb.providers import OpenAICompatible
 from ddsched_nb.run import Run, start
+from ddsched_nb.sim.apart import apart
 from ddsched_nb.sim.forecast import forecast
 from ddsched_nb.sim.simulate import simulate
 from ddsched_nb.workloads import find_workload
 from ddsched_nb.workloads.base import Workload, reseeded
 
 __all__ = ["WORKLOADS", "reality", "rehearsal"]
+
+T = TypeVar("T")
 
 WORKLOADS = ("heavy-tail", "diamond", "tight", "drop")
 _PROVIDER = "local"
@@ -101,11 +104,15 @@ def _run(
         run = await start(called, rows=rows, table=table, config=config)
         return run, await asyncio.to_thread(counts, base_url)
 
+    with served(profiles) as base_url:
+        return apart(lambda: _on_a_loop(main(base_url)))
+
+
+def _on_a_loop(work: Coroutine[Any, Any, T]) -> T:
     # Not asyncio.run: nest-asyncio, once applied, replaces it by one that wants the thread's loop.
     loop = asyncio.new_event_loop()
     try:
-        with served(profiles) as base_url:
-            return loop.run_until_complete(main(base_url))
+        return loop.run_until_complete(work)
     finally:
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()

@@ -138,7 +138,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         log.close()
 
 
-@pytest.fixture(scope="session")
+# Per module: while it is open, a loop runs in this thread, which is in the way of other tests.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     if reason := _missing():
         pytest.skip(reason)
