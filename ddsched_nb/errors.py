@@ -6,7 +6,7 @@ keys: what a server said about a request travels in `ProviderError.detail`, whic
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 __all__ = [
     "AdmissionClosed",
@@ -109,6 +109,9 @@ class ProviderError(DdschedError):
         retry_after: Seconds the server asked the caller to wait, if it did.
         detail: What the server said. May echo the prompt, so it is kept out of `str()`,
             events and logs; read it in a debugger or in `run.errors`.
+        quotas: What the server said of its quotas per minute.
+        spent: The quota (`requests` or `tokens`) that a refusal says is spent.
+        unavailable: Whether nobody was there to serve anything.
     """
 
     def __init__(
@@ -120,8 +123,14 @@ class ProviderError(DdschedError):
         retryable: bool = False,
         retry_after: float | None = None,
         detail: str = "",
+        quotas: tuple[Any, ...] = (),
+        spent: Literal["requests", "tokens"] | None = None,
+        unavailable: bool = False,
     ) -> None:
         super().__init__(message)
+        self.quotas = quotas
+        self.spent = spent
+        self.unavailable = unavailable
         self.kind = kind
         self.status = status
         self.retryable = retryable

@@ -32,6 +32,7 @@ from ddsched_nb.core.model import Domain, PoolKey, ReadyTask
 from ddsched_nb.errors import AnswerDidNotParse, ConfigError
 
 A = TypeVar("A", bound=Answer)
+_CHARACTERS_A_TOKEN = 4.0
 
 
 class ModelBinding(NamedTuple):
@@ -99,7 +100,8 @@ class CallContext:
         binding = self._binding(model, "chat")
         messages = _messages(prompt, binding.system if system is None else system)
         request = ChatRequest(binding.model_id, messages, {**binding.params, **params})
-        answer = await self._call(binding, lambda: binding.client.chat(request))
+        tokens = sum(_tokens(message.get("content")) for message in messages)
+        answer = await self._call(binding, lambda: binding.client.chat(request), tokens)
         self._usage.add(self._ready.task.column, model, answer.usage)
         return answer
 
@@ -181,7 +183,8 @@ class CallContext:
         """
         binding = self._binding(model, "embedding")
         request = EmbeddingRequest(binding.model_id, tuple(texts), {**binding.params, **params})
-        answer = await self._call(binding, lambda: binding.client.embed(request))
+        tokens = sum(map(_tokens, texts))
+        answer = await self._call(binding, lambda: binding.client.embed(request), tokens)
         self._usage.add(self._ready.task.column, model, answer.usage)
         return answer
 
@@ -199,16 +202,19 @@ class CallContext:
         """
         binding = self._binding(model, "image")
         request = ImageRequest(binding.model_id, prompt, {**binding.params, **params})
-        answer = await self._call(binding, lambda: binding.client.image(request))
+        answer = await self._call(binding, lambda: binding.client.image(request), _tokens(prompt))
         self._usage.add(self._ready.task.column, model, answer.usage, images=len(answer.images))
         return answer
 
-    async def _call(self, binding: ModelBinding, send: Callable[[], Awaitable[A]]) -> A:
+    async def _call(
+        self, binding: ModelBinding, send: Callable[[], Awaitable[A]], tokens: float
+    ) -> A:
         return await self._executor.call(
             binding.pool,
             send,
             flow=self._ready.flow.key,
             weight=self._ready.flow.weight,
+            tokens=tokens,
             task_id=self._ready.task_id,
         )
 
@@ -227,6 +233,11 @@ class CallContext:
                 f'domain="{domain}")'
             )
         return binding
+
+
+def _tokens(text: object) -> float:
+    """A guess at the tokens of a text; quotas are set right by what the provider counts."""
+    return len(text) / _CHARACTERS_A_TOKEN + 1.0 if isinstance(text, str) else 0.0
 
 
 def _messages(prompt: str | Sequence[Message], system: str | None) -> tuple[Message, ...]:

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ddsched_nb.aio.limiter import RequestLimiter
 from ddsched_nb.aio.reporters import RequestReporter
 from ddsched_nb.clients.outcomes import classify
-from ddsched_nb.core.model import SUCCESS, Outcome, OutcomeKind, Permit, PoolKey, Usage
+from ddsched_nb.core.model import SUCCESS, Outcome, OutcomeKind, Permit, PoolKey, Quota, Usage
 from ddsched_nb.core.retries import CallHistory, GiveUp, RetryPlan
 from ddsched_nb.core.run_limits import RetryBudget
-from ddsched_nb.errors import RunStalled
+from ddsched_nb.errors import QueueTimeout, RunStalled
 
 
 class Answer(Protocol):
-    """What any call answers: at least what it used."""
+    """What any call answers: at least what it used, and what was said of quotas."""
 
     @property
     def usage(self) -> Usage: ...
+    @property
+    def quotas(self) -> tuple[Quota, ...]: ...
 
 
 A = TypeVar("A", bound=Answer)
@@ -59,6 +61,7 @@ class ModelExecutor:
         *,
         flow: Hashable = None,
         weight: float = 1.0,
+        tokens: float = 0.0,
         task_id: str | None = None,
     ) -> A:
         """Sends one call until it succeeds or cannot go on.
@@ -68,6 +71,7 @@ class ModelExecutor:
             send: Makes one attempt; called once for each permit.
             flow: Whose call it is.
             weight: The flow's weight among those that wait for the pool.
+            tokens: Tokens of its prompt, as far as known, for quotas per minute.
             task_id: The task that makes it, for events.
 
         Returns:
@@ -82,16 +86,32 @@ class ModelExecutor:
         attempt = 0
         while True:
             attempt += 1
-            permit = await self._limiter.acquire(
-                pool, flow=flow, weight=weight, not_before=not_before, task_id=task_id
-            )
+            wait = {"flow": flow, "weight": weight, "tokens": tokens, "task_id": task_id}
+            permit = await self._permit(pool, history, not_before, wait)
             try:
                 return await self._attempt(permit, send, task_id, attempt)
             except Exception as error:
                 outcome = classify(error)
                 now = asyncio.get_running_loop().time()
-                history = history.after(outcome, now)
+                last = self._limiter.statistics(pool).last_success_at
+                history = history.after(outcome, now, last_success_at=last)
                 not_before = self._next_try(pool, outcome, history, now, error)
+
+    async def _permit(
+        self, pool: PoolKey, history: CallHistory, not_before: float, wait: dict[str, Any]
+    ) -> Permit:
+        """Waits for a permit; looks up from a long wait, lest it be for what never comes."""
+        loop, patience = asyncio.get_running_loop(), self._plan.stall_timeout_s
+        while not_before - loop.time() > patience:
+            try:
+                return await self._limiter.acquire(
+                    pool, not_before=not_before, timeout=patience, **wait
+                )
+            except QueueTimeout:
+                last = self._limiter.statistics(pool).last_success_at
+                if loop.time() - max(history.waiting_since, last) >= patience:
+                    raise self._stalled(pool) from None
+        return await self._limiter.acquire(pool, not_before=not_before, **wait)
 
     async def _attempt(
         self,
@@ -105,7 +125,7 @@ class ModelExecutor:
         try:
             self._reporter.sent(permit, task_id, attempt)
             answer = await send()
-            outcome = Outcome(OutcomeKind.SUCCESS, usage=answer.usage)
+            outcome = Outcome(OutcomeKind.SUCCESS, usage=answer.usage, quotas=answer.quotas)
             return answer
         except BaseException as error:
             outcome = classify(error)
@@ -132,17 +152,22 @@ class ModelExecutor:
             outcome, history, now, last_success_at=statistics.last_success_at
         )
         if not isinstance(decision, GiveUp):
-            if outcome.kind is not OutcomeKind.RATE_LIMITED and not self._budget.spend():
+            if not history.excused and not self._budget.spend():
                 raise error
             return decision.not_before
         if decision.reason == "stalled":
-            raise RunStalled(
-                f"{pool.label} refused every request for {self._plan.stall_timeout_s:g} s "
-                f"({statistics.refused} refusals, {statistics.succeeded} successes in all). "
-                "Check the quota of the account, lower max_parallel_requests, or raise "
-                "RunConfig(stall_timeout_s=...); what is finished is kept"
-            ) from error
+            raise self._stalled(pool) from error
         raise error
+
+    def _stalled(self, pool: PoolKey) -> RunStalled:
+        found = self._limiter.statistics(pool)
+        return RunStalled(
+            f"{pool.label} served nothing for {self._plan.stall_timeout_s:g} s "
+            f"({found.refused} refusals, {found.failed} failures, {found.succeeded} successes in "
+            "all). Check the quota of the account and whether the endpoint is there, lower "
+            "max_parallel_requests, or raise RunConfig(stall_timeout_s=...); what is finished is "
+            "kept"
+        )
 
 
 _REMOTE_FAILURES = frozenset(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ddsched_nb.aio.context import ModelBinding
 from ddsched_nb.aio.executor import Answer, ModelExecutor
 from ddsched_nb.clients.base import ChatRequest, EmbeddingRequest
-from ddsched_nb.core.model import PoolKey, Usage
+from ddsched_nb.core.model import PoolKey, Quota, Usage
 from ddsched_nb.errors import HealthcheckFailed, ProviderError, RunStalled
 
 _QUESTION = "Reply with OK."
@@ -22,6 +22,7 @@ class _Listed(NamedTuple):
     """What a look at the endpoint's list used: nothing."""
 
     usage: Usage = Usage()
+    quotas: tuple[Quota, ...] = ()
 
 
 async def check_models(

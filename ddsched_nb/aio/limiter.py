@@ -80,6 +80,7 @@ class RequestLimiter:
         *,
         flow: Hashable = None,
         weight: float = 1.0,
+        tokens: float = 0.0,
         not_before: float = 0.0,
         timeout: float | None = None,
         task_id: str | None = None,
@@ -90,6 +91,7 @@ class RequestLimiter:
             pool: Where the call goes.
             flow: Whose call it is; flows share a pool fairly.
             weight: The flow's weight, finite and above 0.
+            tokens: Tokens of the prompt, as far as known, for quotas per minute.
             not_before: No permit before this instant of the loop's clock.
             timeout: Seconds to wait at the most; without end if None.
             task_id: The task that asks, for events.
@@ -108,6 +110,7 @@ class RequestLimiter:
             now,
             flow=flow,
             weight=weight,
+            tokens=tokens,
             not_before=not_before,
             deadline=math.inf if timeout is None else now + timeout,
         )
@@ -116,7 +119,7 @@ class RequestLimiter:
         # Nothing may stand between here and the try: however this ends, nothing stays behind.
         try:
             waiters = self._admission.waiters(pool)
-            self._reporter.wait_started(pool, waiter, task_id, waiters, not_before, now)
+            self._reporter.wait_started(pool, waiter, task_id, waiters, not_before, tokens, now)
             self._turn(now)
             return await future
         except QueueTimeout:

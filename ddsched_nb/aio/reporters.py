@@ -21,7 +21,7 @@ from ddsched_nb.core.model import (
     ReleaseStatus,
     RowGroup,
 )
-from ddsched_nb.core.pools import CooldownStart, LimitChange, PoolStatistics
+from ddsched_nb.core.pools import Change, CooldownStart, PoolStatistics, Recovered
 from ddsched_nb.core.retries import Deferred
 from ddsched_nb.core.schedule import ScheduleTurn
 
@@ -197,12 +197,14 @@ class RequestReporter(_Reporter):
         task_id: str | None,
         waiters: int,
         not_before: float,
+        tokens: float,
         now: float,
     ) -> None:
         if self._bus.listening:
-            self._bus.publish(
-                ev.RequestWaitStarted(now, self._next(), pool, waiter, task_id, waiters, not_before)
+            waiting = ev.RequestWaitStarted(
+                now, self._next(), pool, waiter, task_id, waiters, not_before, tokens
             )
+            self._bus.publish(waiting)
 
     def wait_timeout(self, pool: PoolKey, waiter: int) -> None:
         if self._bus.listening:
@@ -247,22 +249,28 @@ class RequestReporter(_Reporter):
             )
             self._bus.publish(refused)
         self._bus.publish(
-            ev.RequestLeaseReleased(now, self._next(), pool, permit_id, outcome.kind, in_flight)
+            ev.RequestLeaseReleased(
+                now,
+                self._next(),
+                pool,
+                permit_id,
+                outcome.kind,
+                in_flight,
+                outcome.quotas,
+                outcome.spent,
+                outcome.unavailable,
+            )
         )
 
-    def changed(self, change: LimitChange | CooldownStart, now: float) -> None:
-        if not self._bus.listening:
-            return
-        if isinstance(change, CooldownStart):
+    def caps_changed(self, pool: PoolKey, cap: int, aggregate_cap: int, now: float) -> None:
+        if self._bus.listening:
             self._bus.publish(
-                ev.RequestCooldownStarted(now, self._next(), change.pool, change.until)
+                ev.RequestEffectiveCapChanged(now, self._next(), pool, cap, aggregate_cap)
             )
-            return
-        lower = change.after < change.before
-        kind = ev.RequestLimitDecreased if lower else ev.RequestLimitIncreased
-        self._bus.publish(
-            kind(now, self._next(), change.pool, change.before, change.after, change.reason)
-        )
+
+    def changed(self, change: Change, now: float) -> None:
+        if self._bus.listening:
+            self._bus.publish(event_of(change, now, self._next()))
 
     def sent(self, permit: Permit, task_id: str | None, attempt: int) -> None:
         if self._bus.listening:
@@ -288,3 +296,18 @@ class RequestReporter(_Reporter):
                 outcome.usage.completion_tokens if outcome.usage else 0,
             )
             self._bus.publish(completed)
+
+
+def event_of(change: Change, now: float, sequence: int) -> ev.RequestEvent:
+    """The event that tells of a change of a pool."""
+    if isinstance(change, CooldownStart):
+        return ev.RequestCooldownStarted(now, sequence, change.pool, change.until, change.reason)
+    if isinstance(change, Recovered):
+        return ev.RequestFullyRecovered(now, sequence, change.pool, change.since)
+    lower = change.after < change.before
+    kind = ev.RequestLimitDecreased if lower else ev.RequestLimitIncreased
+    moved = (now, sequence, change.pool, change.before, change.after, str(change.reason))
+    cause = change.sample
+    if cause is None:
+        return kind(*moved)
+    return kind(*moved, change.permit_id, cause.in_flight, cause.served, cause.limit, cause.rtt)

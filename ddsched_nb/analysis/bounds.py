@@ -32,7 +32,8 @@ class Endpoint(NamedTuple):
     @property
     def slots(self) -> int:
         """Calls at once that make sense at the most."""
-        return min(self.cap, self.profile.knee or self.cap)
+        knee = None if self.profile.slowing == "soft" else self.profile.knee
+        return min(self.cap, knee or self.cap)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import msgspec
 
 from ddsched_nb.clients.base import Completion, Embeddings, Image, Images
 from ddsched_nb.clients.failures import FailureReader
+from ddsched_nb.clients.quotas import read_quotas
 from ddsched_nb.clients.wire import (
     ChatAnswer,
     EmbeddingAnswer,
@@ -62,7 +63,9 @@ class AnswerReader:
         choice = answer.choices[0]
         text = read_text(choice.message.content)
         model = answer.model or response.model
-        return Completion(text, _usage(answer.usage), choice.finish_reason, model)
+        return Completion(
+            text, _usage(answer.usage), choice.finish_reason, model, read_quotas(response.headers)
+        )
 
     def embeddings(self, response: Response, inputs: int) -> Embeddings:
         """Reads as many vectors as there were inputs, in their order."""
@@ -71,7 +74,8 @@ class AnswerReader:
         if [entry.index for entry in entries] != list(range(inputs)):
             raise self._unusable(response, f"not one embedding for each of {inputs} inputs")
         vectors = tuple(tuple(entry.embedding) for entry in entries)
-        return Embeddings(vectors, _usage(answer.usage), answer.model or response.model)
+        model = answer.model or response.model
+        return Embeddings(vectors, _usage(answer.usage), model, read_quotas(response.headers))
 
     def images(self, response: Response) -> Images:
         """Reads at least one image."""
@@ -83,7 +87,7 @@ class AnswerReader:
         usage = Usage()
         if counts is not None:
             usage = Usage(counts.input_tokens or 0, counts.output_tokens or 0)
-        return Images(images, usage, response.model)
+        return Images(images, usage, response.model, read_quotas(response.headers))
 
     def models(self, response: Response) -> tuple[str, ...]:
         """Reads the ids of a list of models."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from ddsched_nb.core.model import Usage
+from ddsched_nb.core.model import Quota, Usage
 
 __all__ = [
     "ChatRequest",
@@ -52,12 +52,14 @@ class Completion:
         usage: Tokens, as the endpoint counted them; zeros where it did not say.
         finish_reason: Why the model stopped (`stop`, `length`, ...), if it said so.
         model: The model id that answered.
+        quotas: What the endpoint said of its quotas per minute.
     """
 
     text: str = field(repr=False)
     usage: Usage = field(default_factory=Usage)
     finish_reason: str | None = None
     model: str = ""
+    quotas: tuple[Quota, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +85,13 @@ class Embeddings:
         vectors: One vector a text, in the order of the texts. Kept out of the repr.
         usage: Tokens, as the endpoint counted them; zeros where it did not say.
         model: The model id that answered.
+        quotas: What the endpoint said of its quotas per minute.
     """
 
     vectors: tuple[tuple[float, ...], ...] = field(repr=False)
     usage: Usage = field(default_factory=Usage)
     model: str = ""
+    quotas: tuple[Quota, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +125,13 @@ class Images:
         images: What was made. Kept out of the repr.
         usage: Tokens, as the endpoint counted them; zeros where it did not say.
         model: The model id that answered.
+        quotas: What the endpoint said of its quotas per minute.
     """
 
     images: tuple[Image, ...] = field(repr=False)
     usage: Usage = field(default_factory=Usage)
     model: str = ""
+    quotas: tuple[Quota, ...] = field(default=(), repr=False)
 
 
 @runtime_checkable

@@ -11,64 +11,27 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
 import msgspec
 
 from ddsched_nb.clients.keys import ApiKey
+from ddsched_nb.clients.quotas import read_quotas, retry_after_s, spent_quota
+from ddsched_nb.core.model import Quota, QuotaUnit
 from ddsched_nb.errors import FailureKind, ProviderError
 
-__all__ = ["FailureReader", "retry_after_s"]
-
-MAX_RETRY_AFTER_S = 86_400.0
-"""A server that asks for more than a day is not believed."""
+__all__ = ["FailureReader"]
 
 _MAX_DETAIL = 2_000
 _RATE_LIMITED = 429
 _RETRYABLE = frozenset({408, 409, 425, _RATE_LIMITED})
 _SERVER_ERRORS = range(500, 600)
+# Nobody is there to serve anything, as far as one answer can say.
+_UNAVAILABLE = frozenset({502, 503, 504, 529})
 _STATUSES = range(400, 600)
-_NUMBER = re.compile(r"\d+(\.\d+)?")
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,47}")
 _MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]{1,40}")
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Reads how long a server asks to wait.
-
-    Args:
-        headers: Response headers, with case-insensitive lookup.
-
-    Returns:
-        Seconds in 0..86,400 from `retry-after-ms` or `Retry-After` (seconds or an HTTP date);
-        None where there is nothing believable.
-    """
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return _believable(milliseconds / 1000)
-    value = headers.get("Retry-After")
-    seconds = _number(value)
-    return _believable(_until(value, headers.get("Date")) if seconds is None else seconds)
-
-
-def _number(value: str | None) -> float | None:
-    return float(value) if value and _NUMBER.fullmatch(value.strip()) else None
-
-
-def _until(value: str | None, sent: str | None) -> float | None:
-    # Against the server's own Date header: our clock may be off, and decisions read no wall clock.
-    if not value or not sent:
-        return None
-    try:
-        return (parsedate_to_datetime(value) - parsedate_to_datetime(sent)).total_seconds()
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _believable(seconds: float | None) -> float | None:
-    return seconds if seconds is not None and 0 <= seconds <= MAX_RETRY_AFTER_S else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +51,19 @@ class FailureReader:
     ) -> ProviderError:
         """Reads a response with an error status."""
         code = self._code(body)
+        refused = status == _RATE_LIMITED
+        quotas = read_quotas(headers)
         says = f"HTTP {status}" + (f" ({code})" if code else "") + self._advice(status, model)
         return self._error(
             f"{self.provider}/{model}: {says}",
-            kind="rate_limited" if status == _RATE_LIMITED else "provider_failure",
+            kind="rate_limited" if refused else "provider_failure",
             status=status,
             retryable=status in _RETRYABLE or status in _SERVER_ERRORS,
             retry_after=retry_after_s(headers),
             detail=body.decode("utf-8", "replace"),
+            quotas=quotas,
+            spent=spent_quota(quotas, code) if refused else None,
+            unavailable=status in _UNAVAILABLE,
         )
 
     def of_error_in_answer(
@@ -139,6 +107,7 @@ class FailureReader:
             kind=kind,
             retryable=retryable,
             detail=f"{type(error).__name__}: {error}",
+            unavailable=isinstance(error, aiohttp.ClientConnectorError) and retryable,
         )
 
     def of_request(self, model: str, error: Exception) -> ProviderError:
@@ -158,6 +127,9 @@ class FailureReader:
         retryable: bool = False,
         retry_after: float | None = None,
         detail: str = "",
+        quotas: tuple[Quota, ...] = (),
+        spent: QuotaUnit | None = None,
+        unavailable: bool = False,
     ) -> ProviderError:
         return ProviderError(
             message,
@@ -167,6 +139,9 @@ class FailureReader:
             retry_after=retry_after,
             # Scrubbed before it is cut, so that no half of the key survives the cut.
             detail=self.key.scrub(detail)[:_MAX_DETAIL],
+            quotas=quotas,
+            spent=spent,
+            unavailable=unavailable,
         )
 
     def _advice(self, status: int, model: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ddsched_nb.clients.profile import EndpointProfile
+from ddsched_nb.core.model import Quota, QuotaUnit
 
 __all__ = ["EndpointLoad", "EndpointStatistics", "ModelLoad", "ModelStatistics", "Refusal"]
 
@@ -20,6 +21,7 @@ class Refusal(NamedTuple):
 
     reason: Literal["capacity", "requests", "tokens"]
     retry_after_s: float
+    quotas: tuple[Quota, ...] = ()
 
 
 class _Bucket:
@@ -43,6 +45,11 @@ class _Bucket:
 
     def take(self, amount: float) -> None:
         self._left -= amount
+
+    def quota(self, unit: QuotaUnit) -> Quota:
+        """What is left of it, as a server says it."""
+        missing = self._most - self._left
+        return Quota(unit, self._rate * 60, max(0.0, self._left), missing / self._rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +145,21 @@ class ModelLoad:
         refusal = self._refusal(t, tokens)
         if refusal is not None:
             self._refused += 1
-            return refusal
+            return (
+                refusal._replace(quotas=self.quotas()) if refusal.reason != "capacity" else refusal
+            )
         self._settle(t)
         self._in_flight += 1
         self._max_in_flight = max(self._max_in_flight, self._in_flight)
         return None
+
+    def quotas(self) -> tuple[Quota, ...]:
+        """What is left of the quotas per minute, as of the last request."""
+        buckets: tuple[tuple[QuotaUnit, _Bucket | None], ...] = (
+            ("requests", self._requests_bucket),
+            ("tokens", self._tokens_bucket),
+        )
+        return tuple(bucket.quota(unit) for unit, bucket in buckets if bucket is not None)
 
     def _refusal(self, t: float, tokens: int) -> Refusal | None:
         if self._in_flight >= self._curve.at(t):

@@ -40,7 +40,15 @@ def classify(error: BaseException | None, usage: Usage | None = None) -> Outcome
     if error is None:
         return _SUCCESS if usage is None else Outcome(OutcomeKind.SUCCESS, usage=usage)
     if isinstance(error, ProviderError):
-        return Outcome(OutcomeKind(error.kind), error.retry_after, None, error.retryable)
+        return Outcome(
+            OutcomeKind(error.kind),
+            error.retry_after,
+            None,
+            error.retryable,
+            error.quotas,
+            error.spent,
+            error.unavailable,
+        )
     if isinstance(error, _CANCELLING):
         return _CANCELLED
     if isinstance(error, QueueTimeout):

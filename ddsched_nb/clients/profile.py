@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 from ddsched_nb.clients.capacity import CapacityCurve, Shape, load_steps
 from ddsched_nb.clients.described import Described, Seconds, draw
 from ddsched_nb.clients.latency import Latency
+from ddsched_nb.clients.quotas import QuotaForm
 from ddsched_nb.errors import ConfigError
 
 __all__ = ["DEFAULT_PROFILES", "EndpointProfile", "Fault", "Latency", "load_profiles"]
@@ -34,13 +35,26 @@ class Fault(Described):
         kind: `error` answers with `status`; `hang` never answers until the caller hangs up;
             `disconnect` closes the connection instead of answering; `garbage` answers with what
             is no JSON; `off_schema` answers in prose where a `response_format` was asked for
-            (garbage, where an embedding or an image was).
+            (garbage, where an embedding or an image was); `truncated` ends in the middle of the
+            JSON; `cut` breaks the connection in the middle of the body; `drip` sends the body byte
+            by byte over a minute; `empty` answers with no choice in it; `redirect` sends elsewhere.
         share: Of the prompts, in [0, 1]. Which ones is a pure function of seed, model and prompt.
         attempts: How many first attempts of such a prompt go wrong; all of them if None.
         status: What `error` answers, 400 to 599; refusals (429) come from the capacity alone.
     """
 
-    kind: Literal["error", "hang", "disconnect", "garbage", "off_schema"]
+    kind: Literal[
+        "error",
+        "hang",
+        "disconnect",
+        "garbage",
+        "off_schema",
+        "truncated",
+        "cut",
+        "drip",
+        "empty",
+        "redirect",
+    ]
     share: Annotated[float, Field(ge=0, le=1)]
     attempts: Annotated[int, Field(ge=1)] | None = 1
     status: Annotated[int, Field(ge=400, le=599)] = 503
@@ -65,11 +79,17 @@ class EndpointProfile(Described):
         knee: Requests that do not slow each other. Above, they share what `knee` of them would
             have: nothing is refused before `capacity`, everything gets slower, as with a server
             of one's own. None: they never slow each other.
+        slowing: How they slow each other: `shared` as above; `line`: as many as `knee` are served,
+            the others wait their turn; `soft`: n of them run at a speed of knee / (knee + n - 1).
         requests_per_minute: Above this rate requests are refused with 429; without bound if None.
         tokens_per_minute: The same for tokens of prompts and answers.
         burst_s: Seconds' worth of requests and tokens that may come at once.
         latency: How long an answer takes; a bare number is a constant, in seconds.
         retry_after_s: What a refusal for lack of capacity asks the caller to wait, in seconds.
+        quota_headers: Whether answers say what is left of the quotas per minute, and in whose form:
+            `openai`, `azure` or `anthropic`.
+        refusal_headers: What a refusal carries in place of Retry-After in seconds, such as
+            `{"retry-after-ms": "250"}`; nothing if empty.
         faults: What goes wrong, each with a share of the prompts; together at most all.
         dimensions: Length of the vectors of an embedding model, where a request names none.
         overhead_s: What a simulated call takes on top of the latency, on its way there and back,
@@ -83,11 +103,14 @@ class EndpointProfile(Described):
     steps: tuple[Step, ...] = ()
     shapes: tuple[Shape, ...] = ()
     knee: Annotated[int, Field(ge=1)] | None = None
+    slowing: Literal["shared", "line", "soft"] = "shared"
     requests_per_minute: Annotated[float, Field(gt=0)] | None = None
     tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
     burst_s: Annotated[float, Field(gt=0)] = 1.0
     latency: Latency = Latency(mean_s=0.3)
     retry_after_s: Seconds = 1.0
+    quota_headers: QuotaForm | None = None
+    refusal_headers: Mapping[str, str] | None = None
     faults: tuple[Fault, ...] = ()
     dimensions: Annotated[int, Field(ge=1, le=4096)] = 64
     overhead_s: Seconds = 0.0

@@ -48,7 +48,7 @@ def key_of(body: Body) -> str:
 def complaint(body: Body) -> str:
     """What is wrong with a request; empty if it can be served."""
     if isinstance(body, ChatBody):
-        return "streaming is not served" if body.stream else ""
+        return ""
     if isinstance(body, ImageBody):
         if read_size(body.size) is None:
             return f"size must be WIDTHxHEIGHT, each from 1 to {LARGEST}"

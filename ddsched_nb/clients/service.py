@@ -17,7 +17,9 @@ from ddsched_nb.clients.load import EndpointStatistics, Refusal
 from ddsched_nb.clients.profile import EndpointProfile
 from ddsched_nb.clients.replies import Body, complaint
 from ddsched_nb.clients.serving import ModelServer, Spoiled
+from ddsched_nb.clients.spoiling import ChatStream, spoil
 from ddsched_nb.clients.wire import (
+    ChatAnswer,
     ChatBody,
     EmbeddingBody,
     ErrorAnswer,
@@ -62,7 +64,7 @@ class EndpointService:
             ("POST", "/reset"): self._reset,
         }
 
-    async def handle(self, request: web.BaseRequest) -> web.Response:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers one request."""
         route = self._routes.get((request.method, request.path))
         if route is not None:
@@ -80,7 +82,7 @@ class EndpointService:
         """Forgets all counts; steps and faults start again with the next request."""
         self._server = ModelServer(self._profiles.values())
 
-    async def _ask(self, request: web.BaseRequest) -> web.Response:
+    async def _ask(self, request: web.BaseRequest) -> web.StreamResponse:
         domain = _DOMAINS[request.path]
         try:
             body = _DECODERS[domain].decode(await request.read())
@@ -101,18 +103,26 @@ class EndpointService:
 
     async def _serve(
         self, request: web.BaseRequest, profile: EndpointProfile, body: Body
-    ) -> web.Response:
-        answer = await self._server.ask(profile, body)
+    ) -> web.StreamResponse:
+        headers: dict[str, str] = {}
+        stream = None
+        if isinstance(body, ChatBody) and body.stream:
+            stream = ChatStream(request, headers)
+        told = None if stream is None else stream.told
+        answer = await self._server.ask(profile, body, headers, told)
         if isinstance(answer, Refusal):
-            return _refused(profile, answer)
-        if not isinstance(answer, Spoiled):
-            return _json_response(answer)
-        if answer.fault.kind == "error":
-            said = "an injected fault"
-            return error(answer.fault.status, said, "server_error", "injected_fault")
-        if answer.fault.kind == "disconnect" and request.transport is not None:
-            request.transport.close()
-        return web.Response(text="<html>an injected fault</html>", content_type="text/html")
+            response: web.StreamResponse = _refused(profile, answer)
+        elif isinstance(answer, Spoiled) and stream is not None and stream.response is not None:
+            return stream.break_off()  # it has begun, so this is how it shows
+        elif isinstance(answer, Spoiled):
+            response = await spoil(request, answer.fault, _encode(answer.answer))
+        elif stream is not None and isinstance(answer, ChatAnswer):
+            return await stream.finish(answer)
+        else:
+            response = _json_response(answer)
+        if not response.prepared:
+            response.headers.update(headers)
+        return response
 
     async def _models(self, request: web.BaseRequest) -> web.Response:
         return _json_response(ModelList([ModelEntry(model) for model in self._profiles]))
@@ -135,8 +145,12 @@ def error(
 def _refused(profile: EndpointProfile, refusal: Refusal) -> web.Response:
     wait = f"{refusal.retry_after_s:.6g}"
     said = f"{profile.model} is out of {refusal.reason}; try again in {wait} s"
-    refused = error(429, said, "rate_limit_error", "rate_limit_exceeded")
-    refused.headers["Retry-After"] = wait
+    kind = "rate_limit_error"
+    if refusal.quotas and profile.quota_headers in ("openai", "azure"):
+        kind = refusal.reason  # as OpenAI says which quota is spent
+    refused = error(429, said, kind, "rate_limit_exceeded")
+    own = profile.refusal_headers
+    refused.headers.update({"Retry-After": wait} if own is None else own)
     return refused
 
 

@@ -7,23 +7,31 @@ simulated client, without a socket and usually in virtual time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
 from ddsched_nb.clients.faults import FaultCounter
 from ddsched_nb.clients.load import EndpointLoad, EndpointStatistics, Refusal
 from ddsched_nb.clients.profile import EndpointProfile, Fault
+from ddsched_nb.clients.quotas import quota_headers
 from ddsched_nb.clients.replies import Body, Reply, key_of, reply, tokens_of
-from ddsched_nb.clients.sharing import SharedServer
+from ddsched_nb.clients.sharing import SharedServer, WaitingLine
 from ddsched_nb.clients.wire import ChatBody
 
 __all__ = ["ModelServer", "Served", "Spoiled"]
 
 
+_PARTS = 8
+
+Told = Callable[[Reply, float], Awaitable[None]]
+"""Told of an answer while it is written: all of it, and the share that is ready by now."""
+
+
 class Spoiled(NamedTuple):
-    """An answer that an injected fault took the place of."""
+    """An answer that an injected fault took the place of, and the answer."""
 
     fault: Fault
+    answer: Reply
 
 
 class Served(NamedTuple):
@@ -53,7 +61,9 @@ class ModelServer:
             name: FaultCounter(profile) for name, profile in self.profiles.items() if profile.faults
         }
         self._shared = {
-            name: SharedServer(profile.knee)
+            name: WaitingLine(profile.knee)
+            if profile.slowing == "line"
+            else SharedServer(profile.knee, soft=profile.slowing == "soft")
             for name, profile in self.profiles.items()
             if profile.knee is not None
         }
@@ -63,12 +73,20 @@ class ModelServer:
         """What the endpoint went through, as of `now` on the clock of its loop."""
         return self._load.statistics(now)
 
-    async def ask(self, profile: EndpointProfile, body: Body) -> Reply | Refusal | Spoiled:
+    async def ask(
+        self,
+        profile: EndpointProfile,
+        body: Body,
+        headers: dict[str, str] | None = None,
+        told: Told | None = None,
+    ) -> Reply | Refusal | Spoiled:
         """Serves one request: after as long as it takes, its answer, or what came instead.
 
         Args:
             profile: One of the profiles.
             body: What is asked.
+            headers: Takes what the endpoint says of its quotas.
+            told: Told, while it is served, how much of the answer is ready.
         """
         loop = asyncio.get_running_loop()
         load, tokens, answer = self._load, 0, None
@@ -76,6 +94,9 @@ class ModelServer:
             answer = reply(profile, body)
             tokens = sum(tokens_of(answer))
         slot = load.arrive(profile.model, loop.time(), tokens)
+        if headers is not None and profile.quota_headers is not None:
+            quotas = slot.quotas if isinstance(slot, Refusal) else slot.quotas()
+            headers |= quota_headers(profile.quota_headers, quotas, loop.time())
         if isinstance(slot, Refusal):
             return slot
         answered, fault, work_s = False, None, 0.0
@@ -88,8 +109,7 @@ class ModelServer:
             if answer is None or off_schema:
                 answer = reply(profile, body, off_schema=off_schema)
             work_s = profile.latency_s(key, tokens_of(answer)[1])
-            shared = self._shared.get(profile.model)
-            await (asyncio.sleep(work_s) if shared is None else shared.serve(work_s))
+            await self._work(profile, work_s, answer, told)
             answered = True
         finally:
             # Also when the caller hangs up: its task is then cancelled.
@@ -97,10 +117,21 @@ class ModelServer:
                 slot, loop.time(), answered=answered, faulted=fault is not None, work_s=work_s
             )
         if fault is not None and not (off_schema and isinstance(body, ChatBody)):
-            return Spoiled(fault)
+            return Spoiled(fault, answer)
         if self._on_served is not None:
             self._on_served(Served(profile.model, work_s, sum(tokens_of(answer))))
         return answer
+
+    async def _work(
+        self, profile: EndpointProfile, work_s: float, answer: Reply, told: Told | None
+    ) -> None:
+        shared = self._shared.get(profile.model)
+        parts = 1 if told is None else _PARTS
+        for part in range(parts):
+            if told is not None:
+                await told(answer, part / parts)
+            left = work_s / parts
+            await (asyncio.sleep(left) if shared is None else shared.serve(left))
 
     def _fault(self, profile: EndpointProfile, body: Body, key: str) -> Fault | None:
         planned = profile.fault(key)

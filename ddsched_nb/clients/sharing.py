@@ -10,7 +10,30 @@ from __future__ import annotations
 import asyncio
 import heapq
 
-__all__ = ["SharedServer"]
+__all__ = ["SharedServer", "WaitingLine", "speed"]
+
+
+def speed(knee: int, in_service: int, *, soft: bool) -> float:
+    """The speed at which each of so many requests is served; 1 is that of one alone."""
+    if in_service <= 1:
+        return 1.0
+    return knee / (knee + in_service - 1) if soft else min(1.0, knee / in_service)
+
+
+class WaitingLine:
+    """Serves so many requests at full speed; the others wait their turn.
+
+    Args:
+        servers: How many, >= 1.
+    """
+
+    def __init__(self, servers: int) -> None:
+        self._servers = asyncio.Semaphore(servers)
+
+    async def serve(self, seconds: float) -> None:
+        """Returns after its turn came and `seconds` of service."""
+        async with self._servers:
+            await asyncio.sleep(seconds)
 
 
 class SharedServer:
@@ -18,10 +41,12 @@ class SharedServer:
 
     Args:
         knee: Requests that do not slow each other, >= 1.
+        soft: Whether each further one slows all: n of them run at knee / (knee + n - 1).
     """
 
-    def __init__(self, knee: int) -> None:
+    def __init__(self, knee: int, *, soft: bool = False) -> None:
         self._knee = knee
+        self._soft = soft
         self._attained = 0.0
         self._since = 0.0
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
@@ -48,7 +73,7 @@ class SharedServer:
 
     @property
     def _speed(self) -> float:
-        return min(1.0, self._knee / self._in_service) if self._in_service else 1.0
+        return speed(self._knee, self._in_service, soft=self._soft)
 
     def _settle(self, now: float) -> None:
         self._attained += (now - self._since) * self._speed

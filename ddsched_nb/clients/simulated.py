@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
+from multidict import CIMultiDict
 
 from ddsched_nb.clients.base import (
     ChatRequest,
@@ -27,6 +28,7 @@ from ddsched_nb.clients.failures import FailureReader
 from ddsched_nb.clients.keys import NO_KEY
 from ddsched_nb.clients.load import EndpointStatistics, Refusal
 from ddsched_nb.clients.profile import EndpointProfile
+from ddsched_nb.clients.quotas import read_quotas
 from ddsched_nb.clients.replies import Body, Reply, complaint, tokens_of
 from ddsched_nb.clients.serving import ModelServer, Served, Spoiled
 from ddsched_nb.clients.wire import (
@@ -39,7 +41,7 @@ from ddsched_nb.clients.wire import (
     WireMessage,
     read_text,
 )
-from ddsched_nb.core.model import Usage
+from ddsched_nb.core.model import Quota, Usage
 
 __all__ = ["SimulatedClient"]
 
@@ -105,25 +107,26 @@ class SimulatedClient:
             read("max_completion_tokens"),
             read("response_format"),
         )
-        answer = await self._ask(request.model, "chat", body, ChatAnswer)
+        answer, quotas = await self._ask(request.model, "chat", body, ChatAnswer)
         choice = answer.choices[0]
         text = read_text(choice.message.content)
-        return Completion(text, Usage(*tokens_of(answer)), choice.finish_reason, request.model)
+        usage = Usage(*tokens_of(answer))
+        return Completion(text, usage, choice.finish_reason, request.model, quotas)
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """Makes one attempt to embed texts; see `chat`."""
         body = EmbeddingBody(request.model, list(request.inputs), request.params.get("dimensions"))
-        answer = await self._ask(request.model, "embedding", body, EmbeddingAnswer)
+        answer, quotas = await self._ask(request.model, "embedding", body, EmbeddingAnswer)
         vectors = tuple(tuple(entry.embedding) for entry in answer.data)
-        return Embeddings(vectors, Usage(*tokens_of(answer)), request.model)
+        return Embeddings(vectors, Usage(*tokens_of(answer)), request.model, quotas)
 
     async def image(self, request: ImageRequest) -> Images:
         """Makes one attempt to have images made; see `chat`."""
         read = request.params.get
         body = ImageBody(request.model, request.prompt, read("n"), read("size"))
-        answer = await self._ask(request.model, "image", body, ImageAnswer)
+        answer, quotas = await self._ask(request.model, "image", body, ImageAnswer)
         images = tuple(Image(base64.b64decode(entry.b64_json or "")) for entry in answer.data)
-        return Images(images, Usage(*tokens_of(answer)), request.model)
+        return Images(images, Usage(*tokens_of(answer)), request.model, quotas)
 
     async def models(self) -> tuple[str, ...]:
         """Ids of the models."""
@@ -132,7 +135,9 @@ class SimulatedClient:
     async def close(self) -> None:
         """Nothing to give back."""
 
-    async def _ask(self, model: str, domain: str, body: Body, expected: type[A]) -> A:
+    async def _ask(
+        self, model: str, domain: str, body: Body, expected: type[A]
+    ) -> tuple[A, tuple[Quota, ...]]:
         profile = self._server.profiles.get(model)
         if profile is None:
             raise self._status(model, 404, b'{"error":{"code":"model_not_found"}}')
@@ -141,25 +146,33 @@ class SimulatedClient:
         half = profile.overhead_s / 2
         if half:
             await asyncio.sleep(half)
-        answer = await self._within_timeout(profile, body)
+        headers: dict[str, str] = {}
+        answer = await self._within_timeout(profile, body, headers)
         if half:
             await asyncio.sleep(half)
         if isinstance(answer, Refusal):
-            wait = f"{answer.retry_after_s:.6g}"
-            raise self._status(model, 429, _REFUSED, {"Retry-After": wait})
+            raise self._refused(profile, answer, headers)
         if isinstance(answer, Spoiled):
             raise self._spoiled(model, answer)
         assert isinstance(answer, expected), "the domain was checked"
-        return answer
+        return answer, read_quotas(headers) if headers else ()
+
+    def _refused(
+        self, profile: EndpointProfile, refusal: Refusal, headers: dict[str, str]
+    ) -> Exception:
+        wait, own = f"{refusal.retry_after_s:.6g}", profile.refusal_headers
+        said = CIMultiDict({"Retry-After": wait} if own is None else own)
+        said.update(headers)
+        return self._status(profile.model, 429, _REFUSED, said)
 
     async def _within_timeout(
-        self, profile: EndpointProfile, body: Body
+        self, profile: EndpointProfile, body: Body, headers: dict[str, str]
     ) -> Reply | Refusal | Spoiled:
         if not profile.faults and profile.latency.max_s < self._timeout_s and profile.knee is None:
-            return await self._server.ask(profile, body)
+            return await self._server.ask(profile, body, headers)
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._server.ask(profile, body)
+                return await self._server.ask(profile, body, headers)
         except TimeoutError as late:
             raise self._failures.of_transport(
                 profile.model, late, timeout_s=self._timeout_s, connect_timeout_s=_CONNECT_S
@@ -169,7 +182,9 @@ class SimulatedClient:
         fault = spoiled.fault
         if fault.kind == "error":
             return self._status(model, fault.status, _FAULT)
-        if fault.kind == "disconnect":
+        if fault.kind == "redirect":
+            return self._status(model, 307, b"")
+        if fault.kind in ("disconnect", "cut"):
             return self._failures.of_transport(
                 model,
                 aiohttp.ServerDisconnectedError(),

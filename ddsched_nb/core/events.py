@@ -16,6 +16,8 @@ from ddsched_nb.core.model import (
     FlowKey,
     OutcomeKind,
     PoolKey,
+    Quota,
+    QuotaUnit,
     ReleaseStatus,
     ResourceKey,
 )
@@ -194,6 +196,7 @@ class RequestWaitStarted(RequestEvent, frozen=True, gc=False):
     task_id: str | None
     waiters: int
     not_before: float = 0.0
+    tokens: float = 0.0
 
 
 class RequestWaitTimeout(RequestEvent, frozen=True, gc=False):
@@ -211,10 +214,15 @@ class RequestLeaseAcquired(RequestEvent, frozen=True, gc=False):
     limit: int
 
 
-class RequestLeaseReleased(RequestEvent, frozen=True, gc=False):
+class RequestLeaseReleased(RequestEvent, frozen=True, gc=False, omit_defaults=True):
+    """A permit came back, with what the server said of its quotas and of itself."""
+
     permit_id: int
     outcome: OutcomeKind
     in_flight: int
+    quotas: tuple[Quota, ...] = ()
+    spent: QuotaUnit | None = None
+    unavailable: bool = False
 
 
 class ModelRequestStarted(RequestEvent, frozen=True, gc=False):
@@ -239,20 +247,54 @@ class RequestRateLimited(RequestEvent, frozen=True, gc=False):
     limit: int
 
 
-class RequestLimitDecreased(RequestEvent, frozen=True, gc=False):
+class LimitMoved(RequestEvent, frozen=True, gc=False):
+    """Base of the events about a limit that moved.
+
+    Attributes:
+        before: The limit until then.
+        after: The limit from then on.
+        reason: The outcome that moved it, or `cap`.
+        permit_id: The permit of the request whose end moved it.
+        in_flight: In flight just after that permit was granted.
+        served: Those of them that were not refused.
+        granted_limit: The limit at which it was granted.
+        seconds: How long the request took.
+    """
+
     before: int
     after: int
     reason: str
+    permit_id: int | None = None
+    in_flight: int = 0
+    served: int = 0
+    granted_limit: int = 0
+    seconds: float = 0.0
 
 
-class RequestLimitIncreased(RequestEvent, frozen=True, gc=False):
-    before: int
-    after: int
-    reason: str
+class RequestLimitDecreased(LimitMoved, frozen=True, gc=False):
+    pass
+
+
+class RequestLimitIncreased(LimitMoved, frozen=True, gc=False):
+    pass
+
+
+class RequestEffectiveCapChanged(RequestEvent, frozen=True, gc=False):
+    cap: int
+    aggregate_cap: int
 
 
 class RequestCooldownStarted(RequestEvent, frozen=True, gc=False):
+    """A pool stops granting: `refused`, a quota that is spent, or nobody serves anything."""
+
     until: float
+    reason: str = "refused"
+
+
+class RequestFullyRecovered(RequestEvent, frozen=True, gc=False):
+    """An endpoint that served nothing `since` an instant was heard of again."""
+
+    since: float
 
 
 class RequestReleaseDiagnostic(RequestEvent, frozen=True, gc=False):
@@ -294,6 +336,8 @@ EVENTS: tuple[type[Event], ...] = (
     RequestRateLimited,
     RequestLimitDecreased,
     RequestLimitIncreased,
+    RequestEffectiveCapChanged,
     RequestCooldownStarted,
+    RequestFullyRecovered,
     RequestReleaseDiagnostic,
 )

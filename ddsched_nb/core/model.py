@@ -188,6 +188,25 @@ class Usage(NamedTuple):
         return self.prompt_tokens + self.completion_tokens
 
 
+QuotaUnit = Literal["requests", "tokens"]
+
+
+class Quota(NamedTuple):
+    """What a server says of a quota per minute, in the headers of an answer.
+
+    Attributes:
+        unit: What it counts.
+        limit: What it allows in a minute, if the server said so.
+        remaining: What is left of it, as of the answer.
+        reset_s: Seconds until it is whole again.
+    """
+
+    unit: QuotaUnit
+    limit: float | None = None
+    remaining: float | None = None
+    reset_s: float | None = None
+
+
 class Outcome(NamedTuple):
     """How a request ended, with what the server said about it.
 
@@ -196,12 +215,19 @@ class Outcome(NamedTuple):
         retry_after: Seconds the server asked to wait; binds the refused call.
         usage: Tokens used, where the call succeeded.
         retryable: Whether the same call may succeed later.
+        quotas: What the server said of its quotas.
+        spent: The quota that a refusal says is spent; None where too many were in flight, or where
+            the server did not say.
+        unavailable: Whether nobody was there to serve anything: no connection, 502, 503, 504, 529.
     """
 
     kind: OutcomeKind
     retry_after: float | None = None
     usage: Usage | None = None
     retryable: bool = True
+    quotas: tuple[Quota, ...] = ()
+    spent: QuotaUnit | None = None
+    unavailable: bool = False
 
 
 SUCCESS = Outcome(OutcomeKind.SUCCESS)

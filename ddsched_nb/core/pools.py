@@ -1,7 +1,7 @@
-"""The state behind request admission: waiters, models and pools, and what a pool learns.
+"""The state behind request admission: waiters, budgets, models and pools, and what a pool learns.
 
-A pool applies outcomes to its limit and its cooldown; who is granted, and when, is decided in
-`request_admission`. Nothing here knows a timer, a task or a row.
+A pool applies outcomes to its limit, its pacing, its cooldown and its circuit; who is granted, and
+when, is decided in `request_admission`. Nothing here knows a timer, a task or a row.
 """
 
 from __future__ import annotations
@@ -14,28 +14,69 @@ from ddsched_nb.core.fair_queue import FairQueue, Ticket
 from ddsched_nb.core.limits import Limit
 from ddsched_nb.core.model import (
     REMOTE_OUTCOMES,
+    ModelKey,
     Outcome,
     OutcomeKind,
     Permit,
     PoolKey,
     Sample,
 )
+from ddsched_nb.core.pacing import Pacing, PacingStatistics, Ticking
+
+PROBE_SHARE = 0.1
+"""Probes of an endpoint that serves nothing come as often as each tenth of the time since."""
+
+RAREST_PROBE_S = 60.0
+"""Seconds between two such probes at the most, unless the endpoint asks for more."""
+
+_SHORTEST_PROBE_S = 0.05
 
 
 class LimitChange(NamedTuple):
-    """A limit moved because of a request's outcome."""
+    """A limit moved because of a request's outcome, or because its cap did (`sample` is None)."""
 
     pool: PoolKey
     before: int
     after: int
-    reason: OutcomeKind
+    reason: str
+    permit_id: int | None = None
+    sample: Sample | None = None
 
 
 class CooldownStart(NamedTuple):
-    """A pool stopped granting until an instant."""
+    """A pool stopped granting until an instant.
+
+    `reason` is `refused`, or the quota that is spent, or `unavailable` where nobody serves
+    anything: then one request at a time goes out afterwards, until one is answered.
+    """
 
     pool: PoolKey
     until: float
+    reason: str = "refused"
+
+
+class Recovered(NamedTuple):
+    """A pool that served nothing since an instant was answered again."""
+
+    pool: PoolKey
+    since: float
+
+
+Change = LimitChange | CooldownStart | Recovered
+
+
+class Budget(NamedTuple):
+    """What several models of one account share.
+
+    Attributes:
+        name: Names it; pools that give the same name share it.
+        cap: Requests in flight at once, over all of them.
+        pacing: Their quotas per minute.
+    """
+
+    name: str
+    cap: float = math.inf
+    pacing: Pacing | None = None
 
 
 class PoolStatistics(NamedTuple):
@@ -54,43 +95,73 @@ class PoolStatistics(NamedTuple):
     failed: int
     last_success_at: float
     tokens: int
+    probing: bool = False
+    pacing: tuple[PacingStatistics, ...] = ()
 
 
 class HeldPermit:
     """A live permit, and how many of those in flight at its grant were not refused since."""
 
-    __slots__ = ("permit", "served")
+    __slots__ = ("budget_taken", "permit", "served", "taken")
 
-    def __init__(self, permit: Permit) -> None:
+    def __init__(self, permit: Permit, taken: Ticking, budget_taken: Ticking | None) -> None:
         self.permit = permit
         self.served = permit.in_flight
+        self.taken = taken
+        self.budget_taken = budget_taken
 
 
 class Waiter:
     """A queued acquire."""
 
-    __slots__ = ("deadline", "done", "flow", "pool", "ticket", "waiter_id", "weight")
+    __slots__ = (
+        "client",
+        "deadline",
+        "done",
+        "flow",
+        "pool",
+        "ticket",
+        "tokens",
+        "waiter_id",
+        "weight",
+    )
 
     def __init__(self, waiter_id: int, pool: PoolState, flow: Hashable, weight: float) -> None:
         self.waiter_id = waiter_id
         self.pool = pool
         self.flow = flow
         self.weight = weight
+        self.tokens = 0.0
+        self.client = 0
         self.deadline = math.inf
         self.ticket: Ticket[Waiter] | None = None
         self.done = False
 
 
-class ModelState:
-    """All domains of a provider/model: one aggregate cap, one fair queue."""
+class BudgetState:
+    """Models that share a budget, or a model alone: one cap, one fair queue."""
 
-    __slots__ = ("cap", "dirty", "in_flight", "queue")
+    __slots__ = ("cap", "dirty", "in_flight", "pacing", "queue", "wake_at")
 
-    def __init__(self, cap: int) -> None:
+    def __init__(self, cap: float = math.inf, pacing: Pacing | None = None) -> None:
         self.cap = cap
+        self.pacing = pacing
         self.in_flight = 0
         self.queue: FairQueue[Waiter] = FairQueue()
         self.dirty = False
+        self.wake_at = math.inf
+
+
+class ModelState:
+    """All domains of a provider/model: one aggregate cap."""
+
+    __slots__ = ("budget", "cap", "in_flight", "key")
+
+    def __init__(self, key: ModelKey, budget: BudgetState, cap: int) -> None:
+        self.key = key
+        self.budget = budget
+        self.cap = cap
+        self.in_flight = 0
 
 
 class PoolState:
@@ -106,27 +177,40 @@ class PoolState:
         "last_success_at",
         "limit",
         "model",
+        "pacing",
+        "probed_at",
         "refused",
+        "silent_since",
         "succeeded",
         "tokens",
         "waiters",
         "wake_at",
     )
 
-    def __init__(self, key: PoolKey, model: ModelState, cap: int, limit: Limit) -> None:
+    def __init__(
+        self, key: PoolKey, model: ModelState, cap: int, limit: Limit, pacing: Pacing
+    ) -> None:
         self.key = key
         self.model = model
         self.cap = cap
         self.limit = limit
+        self.pacing = pacing
         self.held: dict[int, HeldPermit] = {}
         self.cooldown_until = 0.0
         self.wake_at = math.inf
+        # Since when nothing is served, where that is so, and when the last probe went out.
+        self.silent_since: float | None = None
+        self.probed_at = -math.inf
         self.waiters = 0
         self.granted = self.succeeded = self.refused = self.failed = self.tokens = 0
         self.last_success_at = -math.inf
 
     def room(self, now: float) -> bool:
-        return now >= self.cooldown_until and len(self.held) < self.value(now)
+        if now < self.cooldown_until:
+            return False
+        if self.silent_since is not None:
+            return not self.held  # one at a time, until something is served
+        return len(self.held) < self.value(now)
 
     def value(self, now: float) -> int:
         return min(self.cap, self.limit.value(now))
@@ -137,30 +221,34 @@ class PoolState:
             return self.cooldown_until
         return self.limit.next_change(now)
 
-    def settle(
-        self, permit: Permit, outcome: Outcome, now: float
-    ) -> list[LimitChange | CooldownStart]:
+    def settle(self, permit: Permit, outcome: Outcome, now: float) -> list[Change]:
         """Takes a live permit back; learns from it if its outcome is a remote one."""
         held = self.held.pop(permit.permit_id)
         self.model.in_flight -= 1
+        self.model.budget.in_flight -= 1
+        self.pacing.settle(held.taken, outcome, now)
+        if held.budget_taken is not None and self.model.budget.pacing is not None:
+            self.model.budget.pacing.settle(held.budget_taken, outcome, now)
         if outcome.kind not in REMOTE_OUTCOMES:
             return []
+        outcome = self._understood(held, outcome, now)
         before = self.value(now)
-        self.limit.on_sample(
-            Sample(
-                sent_at=permit.granted_at,
-                now=now,
-                rtt=now - permit.granted_at,
-                in_flight=permit.in_flight,
-                limit=permit.limit,
-                served=held.served,
-                outcome=outcome.kind,
-            )
+        sample = Sample(
+            sent_at=permit.granted_at,
+            now=now,
+            rtt=now - permit.granted_at,
+            in_flight=permit.in_flight,
+            limit=permit.limit,
+            served=held.served,
+            outcome=outcome.kind,
         )
+        if outcome.spent is None:  # a spent quota says nothing about how many may be in flight
+            self.limit.on_sample(sample)
         changes = self._count(held, outcome, now)
         after = self.value(now)
         if after != before:
-            changes.insert(0, LimitChange(self.key, before, after, outcome.kind))
+            moved = LimitChange(self.key, before, after, outcome.kind, permit.permit_id, sample)
+            changes.insert(0, moved)
         return changes
 
     def statistics(self, now: float) -> PoolStatistics:
@@ -178,37 +266,89 @@ class PoolState:
             failed=self.failed,
             last_success_at=self.last_success_at,
             tokens=self.tokens,
+            probing=self.silent_since is not None,
+            pacing=tuple(
+                found
+                for pacing in (self.pacing, self.model.budget.pacing)
+                if pacing is not None
+                for found in pacing.statistics(now)
+                if found.per_minute is not None
+            ),
         )
 
-    def _count(
-        self, held: HeldPermit, outcome: Outcome, now: float
-    ) -> list[LimitChange | CooldownStart]:
+    def _understood(self, held: HeldPermit, outcome: Outcome, now: float) -> Outcome:
+        """The outcome, with the quota that a refusal is for, where it does not say so itself."""
+        if outcome.kind is not OutcomeKind.RATE_LIMITED or self.limit.cooldown == "always":
+            return outcome
+        if not self._serving(held):
+            return outcome
+        known = self.pacing.learned
+        if not self.pacing.suspect(held.taken, outcome, held.served, now):
+            return outcome
+        if not known:
+            self.limit.forgive(now)
+        return outcome._replace(spent="requests")
+
+    def _count(self, held: HeldPermit, outcome: Outcome, now: float) -> list[Change]:
         if outcome.kind is OutcomeKind.RATE_LIMITED:
             return self._on_refusal(held, outcome, now)
         if outcome.kind is OutcomeKind.SUCCESS:
-            self.succeeded += 1
-            self.last_success_at = now
-            if outcome.usage is not None:
-                self.tokens += outcome.usage.total_tokens
-        else:
-            self.failed += 1
+            return self._on_success(outcome, now)
+        self.failed += 1
+        # An endpoint that never was there is not waited for.
+        if outcome.unavailable and self.succeeded and not self._serving(held):
+            return self._fall_silent(held, outcome, now, "unavailable")
         return []
 
-    def _on_refusal(
-        self, refused: HeldPermit, outcome: Outcome, now: float
-    ) -> list[LimitChange | CooldownStart]:
+    def _on_success(self, outcome: Outcome, now: float) -> list[Change]:
+        self.succeeded += 1
+        self.last_success_at = now
+        if outcome.usage is not None:
+            self.tokens += outcome.usage.total_tokens
+        if self.silent_since is None:
+            return []
+        since, self.silent_since = self.silent_since, None
+        return [Recovered(self.key, since)]
+
+    def _serving(self, held: HeldPermit) -> bool:
+        """Whether anything is served: it was answered since, or went out before and still runs."""
+        return self.last_success_at > held.permit.granted_at or held.served > 1
+
+    def _on_refusal(self, refused: HeldPermit, outcome: Outcome, now: float) -> list[Change]:
         permit = refused.permit
         self.refused += 1
         for permit_id, other in self.held.items():
             # Whoever was granted later counted this one among those in flight: it was not served.
             if permit_id > permit.permit_id:
                 other.served -= 1
-        # Something is served: it was answered since, or went out before and was not refused.
-        serving = self.last_success_at > permit.granted_at or refused.served > 1
-        if self.limit.cooldown == "spent" and serving:
+        if outcome.spent is not None:
+            return self._cool(self._asked(outcome, now), now, outcome.spent)
+        if not self._serving(refused):
+            return self._fall_silent(refused, outcome, now, "refused")
+        if self.limit.cooldown == "spent":
             return []
-        pause = outcome.retry_after if outcome.retry_after is not None else self.limit.pause(now)
+        return self._cool(self._asked(outcome, now), now, "refused")
+
+    def _asked(self, outcome: Outcome, now: float) -> float:
+        return self.limit.pause(now) if outcome.retry_after is None else outcome.retry_after
+
+    def _cool(self, pause: float, now: float, reason: str) -> list[Change]:
         if now + pause <= max(now, self.cooldown_until):
             return []
         self.cooldown_until = now + pause
-        return [CooldownStart(self.key, self.cooldown_until)]
+        return [CooldownStart(self.key, self.cooldown_until, reason)]
+
+    def _fall_silent(
+        self, held: HeldPermit, outcome: Outcome, now: float, reason: str
+    ) -> list[Change]:
+        """Nothing is served: from now on one probe at a time, in gaps that grow geometrically."""
+        pause = self._asked(outcome, now)
+        if self.silent_since is None:
+            self.silent_since = now
+            self.probed_at = now
+        elif held.permit.granted_at >= self.probed_at:
+            # A probe, and not one of those that went out before it fell silent.
+            self.probed_at = now
+            gone = PROBE_SHARE * (now - self.silent_since)
+            pause = max(pause, min(gone, RAREST_PROBE_S), _SHORTEST_PROBE_S)
+        return self._cool(pause, now, reason)

@@ -1,9 +1,10 @@
 """Request admission: may this one model call go out now?
 
-Owns pools (a model of a provider in one domain), their limits, cooldowns and permits, the aggregate
-cap of each provider/model over its domains, and the fair queue of waiters. It must not know rows,
-columns or task leases. Pure: `now` comes in, grants and the next deadline come out. Its holder
-calls `advance` after every `enqueue`, `cancel` and `release`, and again at the deadline it named.
+Owns pools (a model of a provider in one domain), their limits, pacing, cooldowns and permits, the
+aggregate cap of each provider/model over its domains, the budgets that models share, and the fair
+queues of waiters. It must not know rows, columns or task leases. Pure: `now` comes in, grants and
+the next deadline come out. Its holder calls `advance` after every `enqueue`, `cancel` and
+`release`, and again at the deadline it named.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from typing import NamedTuple
 from ddsched_nb.core.fair_queue import check_weight
 from ddsched_nb.core.limits import Limit
 from ddsched_nb.core.model import ModelKey, Outcome, Permit, PoolKey, ReleaseStatus
+from ddsched_nb.core.pacing import Pacing
 from ddsched_nb.core.pools import (
-    CooldownStart,
+    Budget,
+    BudgetState,
+    Change,
     HeldPermit,
     LimitChange,
     ModelState,
@@ -47,11 +51,11 @@ class Turn(NamedTuple):
 
     granted: list[Grant]
     expired: list[WaiterId]
-    changes: list[LimitChange | CooldownStart]
+    changes: list[Change]
     next_deadline: float
 
 
-_Due = tuple[float, int, Waiter | PoolState, bool]
+_Due = tuple[float, int, Waiter | PoolState | BudgetState, bool]
 
 
 class RequestAdmission:
@@ -60,15 +64,25 @@ class RequestAdmission:
     def __init__(self) -> None:
         self._issuer = next(_issuers)
         self._models: dict[ModelKey, ModelState] = {}
+        self._budgets: dict[str, BudgetState] = {}
         self._pools: dict[PoolKey, PoolState] = {}
         self._waiters: dict[WaiterId, Waiter] = {}
         self._due: list[_Due] = []
-        self._dirty: list[ModelState] = []
-        self._changes: list[LimitChange | CooldownStart] = []
+        self._dirty: list[BudgetState] = []
+        self._changes: list[Change] = []
         self._last_waiter = self._last_permit = self._order = 0
-        self._paused = False
+        self._paused: set[int] = set()
 
-    def register(self, pool: PoolKey, limit: Limit, *, cap: int, aggregate_cap: int) -> None:
+    def register(
+        self,
+        pool: PoolKey,
+        limit: Limit,
+        *,
+        cap: int,
+        aggregate_cap: int,
+        pacing: Pacing | None = None,
+        budget: Budget | None = None,
+    ) -> None:
         """Makes a pool known.
 
         Args:
@@ -77,6 +91,8 @@ class RequestAdmission:
             cap: What the limit never exceeds, at least 1.
             aggregate_cap: What all domains of its provider/model together never exceed; if several
                 pools of one model name different ones, the least holds.
+            pacing: Its quotas per minute; to be learned if None.
+            budget: What its model shares with others. The first pool of a model decides.
 
         Raises:
             ConfigError: The pool is registered already, or a cap is below 1.
@@ -85,9 +101,14 @@ class RequestAdmission:
             raise ConfigError(f"pool {pool.label!r} is registered twice; register it once")
         if cap < 1 or aggregate_cap < 1:
             raise ConfigError(f"caps of pool {pool.label!r} are {cap}, {aggregate_cap}; give >= 1")
-        model = self._models.setdefault(pool.model_key, ModelState(aggregate_cap))
+        if budget is not None and budget.cap < 1:
+            raise ConfigError(f"cap of budget {budget.name!r} is {budget.cap}; give at least 1")
+        model = self._models.get(pool.model_key)
+        if model is None:
+            shared = self._budget(budget)
+            model = self._models[pool.model_key] = ModelState(pool.model_key, shared, aggregate_cap)
         model.cap = min(model.cap, aggregate_cap)
-        self._pools[pool] = PoolState(pool, model, cap, limit)
+        self._pools[pool] = PoolState(pool, model, cap, limit, pacing or Pacing())
 
     def __contains__(self, pool: PoolKey) -> bool:
         return pool in self._pools
@@ -117,6 +138,22 @@ class RequestAdmission:
         state = self._pools.get(pool)
         return state.waiters if state else 0
 
+    def set_caps(self, pool: PoolKey, now: float, *, cap: int, aggregate_cap: int) -> None:
+        """Changes the caps of a pool. A higher one wakes waiters; a lower one lets holders finish.
+
+        Raises:
+            ConfigError: A cap is below 1, or the pool is not registered.
+        """
+        state = self._known(pool)
+        if cap < 1 or aggregate_cap < 1:
+            raise ConfigError(f"caps of pool {pool.label!r} are {cap}, {aggregate_cap}; give >= 1")
+        before = state.value(now)
+        state.cap, state.model.cap = cap, aggregate_cap
+        after = state.value(now)
+        if after != before:
+            self._changes.append(LimitChange(pool, before, after, "cap"))
+        self._open(state)
+
     def enqueue(
         self,
         pool: PoolKey,
@@ -124,6 +161,8 @@ class RequestAdmission:
         *,
         flow: Hashable = None,
         weight: float = 1.0,
+        tokens: float = 0.0,
+        client: int = 0,
         not_before: float = 0.0,
         deadline: float = math.inf,
     ) -> WaiterId:
@@ -134,6 +173,8 @@ class RequestAdmission:
             now: The instant of the call, in seconds.
             flow: Whose request this is; flows share a pool fairly.
             weight: The flow's weight, finite and above 0.
+            tokens: Tokens of its prompt, as far as known; matters where tokens have a quota.
+            client: Who asks, where several share this admission: what one pauses, others use.
             not_before: No permit before this instant.
             deadline: No permit at or after this instant; then the waiter expires.
 
@@ -142,13 +183,10 @@ class RequestAdmission:
         """
         # Before anything is booked, and not when the waiter comes due: then it would hit others.
         check_weight(flow, weight)
-        state = self._pools.get(pool)
-        if state is None:
-            known = ", ".join(key.label for key in self._pools) or "none"
-            raise ConfigError(f"pool {pool.label!r} is not registered; known pools: {known}")
+        state = self._known(pool)
         self._last_waiter += 1
         waiter = Waiter(self._last_waiter, state, flow, weight)
-        waiter.deadline = deadline
+        waiter.deadline, waiter.tokens, waiter.client = deadline, tokens, client
         self._waiters[waiter.waiter_id] = waiter
         state.waiters += 1
         if deadline < math.inf:
@@ -177,24 +215,32 @@ class RequestAdmission:
         if status is not ReleaseStatus.RELEASED or pool is None:
             return status
         self._changes += pool.settle(permit, outcome, now)
-        pool.model.queue.open(pool.key)
-        self._touch(pool.model)
+        self._open(pool)
         return status
 
-    def pause(self, paused: bool) -> None:
-        """While paused nothing is granted; waiters keep their places, and may expire."""
-        self._paused = paused
+    def pause(self, paused: bool, client: int = 0) -> None:
+        """While paused a client is granted nothing; its waiters keep their places, and may expire.
+
+        Args:
+            paused: Whether from now on.
+            client: Whose waiters.
+        """
+        if paused:
+            self._paused.add(client)
+            return
+        self._paused.discard(client)
         for pool in self._pools.values():
-            self._touch(pool.model)
+            pool.model.budget.queue.open(_pause_gate(client))
+            self._touch(pool.model.budget)
 
     def advance(self, now: float) -> Turn:
         """Expires, wakes and grants what is due. Touches only pools that changed or are due."""
         expired = self._fall_due(now)
         granted: list[Grant] = []
-        dirty, self._dirty = ([], self._dirty) if self._paused else (self._dirty, [])
-        for model in dirty:
-            model.dirty = False
-            self._grant(model, now, granted)
+        dirty, self._dirty = self._dirty, []
+        for budget in dirty:
+            budget.dirty = False
+            self._grant(budget, now, granted)
         changes, self._changes = self._changes, []
         return Turn(granted, expired, changes, self._next_deadline())
 
@@ -204,52 +250,96 @@ class RequestAdmission:
 
     def _line_up(self, waiter: Waiter) -> None:
         pool = waiter.pool
-        waiter.ticket = pool.model.queue.enqueue(
-            (pool.key, waiter.flow), waiter, weight=waiter.weight
+        waiter.ticket = pool.model.budget.queue.enqueue(
+            (pool.key, waiter.client, waiter.flow), waiter, weight=waiter.weight
         )
-        self._touch(pool.model)
+        self._touch(pool.model.budget)
 
-    def _touch(self, model: ModelState) -> None:
-        if not model.dirty:
-            model.dirty = True
-            self._dirty.append(model)
+    def _known(self, pool: PoolKey) -> PoolState:
+        state = self._pools.get(pool)
+        if state is None:
+            known = ", ".join(key.label for key in self._pools) or "none"
+            raise ConfigError(f"pool {pool.label!r} is not registered; known pools: {known}")
+        return state
+
+    def _budget(self, budget: Budget | None) -> BudgetState:
+        if budget is None:
+            return BudgetState()  # of this model alone
+        return self._budgets.setdefault(budget.name, BudgetState(budget.cap, budget.pacing))
+
+    def _open(self, pool: PoolState) -> None:
+        """Something of a pool changed: whoever waits behind it is looked at again."""
+        queue = pool.model.budget.queue
+        queue.open(pool.key)
+        queue.open(pool.model.key)
+        self._touch(pool.model.budget)
+
+    def _touch(self, budget: BudgetState) -> None:
+        if not budget.dirty:
+            budget.dirty = True
+            self._dirty.append(budget)
 
     def _forget(self, waiter: Waiter) -> None:
         waiter.done = True
         del self._waiters[waiter.waiter_id]
         waiter.pool.waiters -= 1
         if waiter.ticket is not None:
-            waiter.pool.model.queue.discard(waiter.ticket)
+            waiter.pool.model.budget.queue.discard(waiter.ticket)
 
-    def _grant(self, model: ModelState, now: float, granted: list[Grant]) -> None:
-        while model.in_flight < model.cap:
-            selection = model.queue.select()
+    def _grant(self, budget: BudgetState, now: float, granted: list[Grant]) -> None:
+        queue = budget.queue
+        while budget.in_flight < budget.cap:
+            selection = queue.select()
             if selection is None:
                 return
             waiter = selection.item
             pool = waiter.pool
-            if not pool.room(now):
-                model.queue.close(selection, pool.key)
-                self._wake_pool(pool, pool.opens_at(now))
+            if waiter.client in self._paused:
+                queue.close(selection, _pause_gate(waiter.client))
                 continue
-            model.queue.commit(selection)
+            if pool.model.in_flight >= pool.model.cap:
+                queue.close(selection, pool.model.key)
+                continue
+            # Behind one gate with all others of its pool: what is smaller must not overtake.
+            opens_at = self._opens_at(pool, waiter, now)
+            if opens_at > now:
+                queue.close(selection, pool.key)
+                self._wake(pool, opens_at)
+                continue
+            if budget.pacing is not None:
+                opens_at = budget.pacing.ready_at(waiter.tokens, now)
+                if opens_at > now:
+                    self._wake(budget, opens_at)
+                    return
+            queue.commit(selection)
             self._forget(waiter)
-            granted.append(Grant(waiter.waiter_id, self._issue(pool, waiter.waiter_id, now)))
+            granted.append(Grant(waiter.waiter_id, self._issue(pool, waiter, now)))
 
-    def _issue(self, pool: PoolState, waiter_id: WaiterId, now: float) -> Permit:
+    def _opens_at(self, pool: PoolState, waiter: Waiter, now: float) -> float:
+        if not pool.room(now):
+            return pool.opens_at(now)
+        return max(now, pool.pacing.ready_at(waiter.tokens, now))
+
+    def _issue(self, pool: PoolState, waiter: Waiter, now: float) -> Permit:
         self._last_permit += 1
         pool.model.in_flight += 1
+        pool.model.budget.in_flight += 1
         pool.granted += 1
+        shared = pool.model.budget.pacing
         permit = Permit(
             self._last_permit,
             self._issuer,
             pool.key,
-            waiter_id,
+            waiter.waiter_id,
             now,
             pool.value(now),
             len(pool.held) + 1,
         )
-        pool.held[permit.permit_id] = HeldPermit(permit)
+        pool.held[permit.permit_id] = HeldPermit(
+            permit,
+            pool.pacing.spend(waiter.tokens, now),
+            None if shared is None else shared.spend(waiter.tokens, now),
+        )
         return permit
 
     def _judge(self, permit: Permit, pool: PoolState | None) -> ReleaseStatus:
@@ -262,17 +352,17 @@ class RequestAdmission:
             return ReleaseStatus.DUPLICATE
         return ReleaseStatus.RELEASED if held.permit == permit else ReleaseStatus.STALE
 
-    def _schedule(self, at: float, what: Waiter | PoolState, *, expiry: bool) -> None:
-        if len(self._due) > _SWEEP_FLOOR + 2 * len(self._waiters) + len(self._pools):
+    def _schedule(self, at: float, what: Waiter | PoolState | BudgetState, *, expiry: bool) -> None:
+        if len(self._due) > _SWEEP_FLOOR + 2 * len(self._waiters) + 2 * len(self._pools):
             self._due = [entry for entry in self._due if _is_current(entry)]
             heapify(self._due)
         self._order += 1
         heappush(self._due, (at, self._order, what, expiry))
 
-    def _wake_pool(self, pool: PoolState, at: float) -> None:
-        if at < math.inf and at != pool.wake_at:
-            pool.wake_at = at
-            self._schedule(at, pool, expiry=False)
+    def _wake(self, what: PoolState | BudgetState, at: float) -> None:
+        if at < math.inf and at != what.wake_at:
+            what.wake_at = at
+            self._schedule(at, what, expiry=False)
 
     def _fall_due(self, now: float) -> list[WaiterId]:
         """Handles what is due. Expiry comes before any grant of the same turn."""
@@ -284,8 +374,10 @@ class RequestAdmission:
                 continue
             if isinstance(what, PoolState):
                 what.wake_at = math.inf
-                what.model.queue.open(what.key)
-                self._touch(what.model)
+                self._open(what)
+            elif isinstance(what, BudgetState):
+                what.wake_at = math.inf
+                self._touch(what)
             elif expiry:
                 self._forget(what)
                 expired.append(what.waiter_id)
@@ -301,4 +393,8 @@ class RequestAdmission:
 
 def _is_current(entry: _Due) -> bool:
     at, _, what, _ = entry
-    return what.wake_at == at if isinstance(what, PoolState) else not what.done
+    return not what.done if isinstance(what, Waiter) else what.wake_at == at
+
+
+def _pause_gate(client: int) -> tuple[str, int]:
+    return ("paused", client)

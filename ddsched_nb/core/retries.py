@@ -2,8 +2,9 @@
 
 Two levels. A call is tried again where it stands by whoever holds it (`RetryPlan`): calls already
 paid for are not repeated. A cell whose call cannot go on is put aside and run again later
-(`Deferrals`), a bounded number of times. Refusals (429) use up neither budget: only an endpoint
-that serves nothing for `stall_timeout_s` ends them. Nothing here waits or reads a clock.
+(`Deferrals`), a bounded number of times. Refusals (429) use up neither budget, and so do failures
+of an endpoint that served before and is not there now: only one that serves nothing for
+`stall_timeout_s` ends them. Nothing here waits or reads a clock.
 """
 
 from __future__ import annotations
@@ -35,19 +36,30 @@ class CallHistory(NamedTuple):
 
     Attributes:
         failures: Failed attempts that count against the budget.
-        refusals: Refused attempts, which do not.
-        waiting_since: When the call was first refused; `inf` before that.
+        refusals: Attempts that do not: they were refused, or nobody was there who had been.
+        waiting_since: When the first of these was; `inf` before that.
+        excused: Whether the last attempt was one of them.
     """
 
     failures: int = 0
     refusals: int = 0
     waiting_since: float = math.inf
+    excused: bool = False
 
-    def after(self, outcome: Outcome, now: float) -> CallHistory:
-        """The history with one more failed attempt."""
-        if outcome.kind is OutcomeKind.RATE_LIMITED:
-            since = min(self.waiting_since, now)
-            return CallHistory(self.failures, self.refusals + 1, since)
+    def after(
+        self, outcome: Outcome, now: float, *, last_success_at: float = -math.inf
+    ) -> CallHistory:
+        """The history with one more failed attempt.
+
+        Args:
+            outcome: How it failed.
+            now: The instant.
+            last_success_at: When the call's pool last served anything; `-inf` if never.
+        """
+        since = min(self.waiting_since, now)
+        gone = outcome.unavailable and -math.inf < last_success_at < since
+        if outcome.kind is OutcomeKind.RATE_LIMITED or gone:
+            return CallHistory(self.failures, self.refusals + 1, since, True)
         return CallHistory(self.failures + 1, self.refusals, self.waiting_since)
 
 
@@ -73,11 +85,11 @@ class RetryPlan(NamedTuple):
 
         Args:
             outcome: How it failed.
-            history: The call's history, this attempt included.
+            history: The call's history, this attempt included (`CallHistory.after`).
             now: The instant of the failure.
             last_success_at: When the call's pool last served anything; `-inf` if never.
         """
-        if outcome.kind is OutcomeKind.RATE_LIMITED:
+        if outcome.kind is OutcomeKind.RATE_LIMITED or history.excused:
             quiet_since = max(history.waiting_since, last_success_at)
             if now - quiet_since >= self.stall_timeout_s:
                 return GiveUp("stalled")

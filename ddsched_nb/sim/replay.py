@@ -182,6 +182,7 @@ class _Player:
             event.at,
             flow=None if flow is None else flow.key,
             weight=1.0 if flow is None else flow.weight,
+            tokens=event.tokens,
             not_before=event.not_before,
         )
         self._expect(waiter == event.waiter_id, event, f"it would be waiter {waiter}")
@@ -217,9 +218,19 @@ class _Player:
         self._expect(permit is not None, event, "nobody holds this permit")
         assert permit is not None
         ended = self._ended.pop(event.permit_id, None)
-        usage = Usage(ended.tokens) if ended and event.outcome is OutcomeKind.SUCCESS else None
-        retry_after = self._retry_after.pop(event.permit_id, None)
-        self._requests.release(permit, Outcome(event.outcome, retry_after, usage), event.at)
+        usage = None
+        if ended is not None and event.outcome is OutcomeKind.SUCCESS:
+            written = ended.completion_tokens
+            usage = Usage(ended.tokens - written, written)
+        outcome = Outcome(
+            event.outcome,
+            self._retry_after.pop(event.permit_id, None),
+            usage,
+            quotas=event.quotas,
+            spent=event.spent,
+            unavailable=event.unavailable,
+        )
+        self._requests.release(permit, outcome, event.at)
         left = self._requests.in_flight(event.pool)
         self._expect(left == event.in_flight, event, f"{left} would be in flight")
         self._advance(event.at)

@@ -5,8 +5,9 @@ import json
 import pytest
 from multidict import CIMultiDict
 
-from ddsched_nb.clients.failures import FailureReader, retry_after_s
+from ddsched_nb.clients.failures import FailureReader
 from ddsched_nb.clients.keys import NO_KEY, ApiKey
+from ddsched_nb.clients.quotas import retry_after_s
 
 SENT = "Mon, 23 Nov 2026 10:00:00 GMT"
 READER = FailureReader("acme", NO_KEY)

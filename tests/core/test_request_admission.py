@@ -95,7 +95,8 @@ class Admitting(RuleBasedStateMachine):
         for pool, not_before, _ in self.waiting.values():
             stats = self.admission.statistics(pool, self.now)
             in_model = sum(p.pool.model == pool.model for p in self.held.values())
-            room = stats.in_flight < stats.limit and in_model < self.AGGREGATE[pool.model]
+            most = 1 if stats.probing else stats.limit
+            room = stats.in_flight < most and in_model < self.AGGREGATE[pool.model]
             may_go = stats.cooldown_until <= self.now and not_before <= self.now
             assert not (room and may_go), "a waiter that could go was left behind"
             if not self.held:
@@ -372,7 +373,7 @@ def test_f31_a_release_looks_at_one_waiter_however_many_wait() -> None:
         for _ in range(waiters):
             admission.enqueue(CHAT, 0.0)
         admission.advance(0.0)
-        queue = admission._pools[CHAT].model.queue
+        queue = admission._pools[CHAT].model.budget.queue
         count = 0
         real = queue.select
 
@@ -385,7 +386,7 @@ def test_f31_a_release_looks_at_one_waiter_however_many_wait() -> None:
         admission.release(held[0], SUCCESS, 1.0)
         assert len(admission.advance(1.0).granted) == 1
         looked.append(count)
-    assert looked[0] == looked[1] <= 2
+    assert looked[0] == looked[1] <= 3
 
 
 def test_a_release_in_a_full_pool_wakes_its_waiter_though_the_model_had_room() -> None:

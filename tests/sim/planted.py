@@ -31,7 +31,7 @@ BUGS = (
     Bug(
         "lost-wakeup",
         "core.request_admission",
-        "        pool.model.queue.open(pool.key)",
+        "        queue.open(pool.key)",
         "        pass",
     ),
     Bug(
@@ -43,7 +43,7 @@ BUGS = (
     Bug(
         "missed-cooldown-wake",
         "core.request_admission",
-        "                self._wake_pool(pool, pool.opens_at(now))",
+        "                self._wake(pool, opens_at)",
         "                pass",
     ),
     Bug(

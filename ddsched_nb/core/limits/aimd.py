@@ -89,6 +89,9 @@ class AIMDLimit:
     def pause(self, now: float) -> float:
         return self._pause_s
 
+    def forgive(self, now: float) -> None:
+        """Grows again by itself."""
+
     def _ramping(self, now: float) -> bool:
         return self._ramp_s > 0 and self._cap > 1 and now < self._ramp_from + self._ramp_s
 

@@ -34,3 +34,7 @@ class Limit(Protocol):
     def pause(self, now: float) -> float:
         """Seconds to stop granting after a refusal that named no time itself."""
         ...
+
+    def forgive(self, now: float) -> None:
+        """The refusals so far were for want of a quota per minute, and not of this limit's."""
+        ...

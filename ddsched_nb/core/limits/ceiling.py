@@ -95,6 +95,10 @@ class CeilingLimit:
     def pause(self, now: float) -> float:
         return self._pause_s if self._service_s is None else min(self._pause_s, self._service_s)
 
+    def forgive(self, now: float) -> None:
+        self.ceiling = self._lost_at = None
+        self._changed_at = now
+
     def _on_success(self, sample: Sample) -> None:
         self._usual += (self._limit - self._usual) / (_MEMORY * self._limit)
         known = self._service_s

@@ -37,3 +37,6 @@ class FixedLimit:
 
     def pause(self, now: float) -> float:
         return self._pause_s
+
+    def forgive(self, now: float) -> None:
+        """Has learned nothing."""
