@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 
 from ddsched_nb.errors import ConfigError
@@ -46,3 +47,26 @@ def known(field: str, given: str, declared: Sequence[str]) -> None:
             f"{field} is {given!r}, which is not declared{hint} "
             f"(declared: {', '.join(declared) or 'none'})"
         )
+
+
+def optional_count(field: str, value: object) -> int | None:
+    """A whole number of at least 1, or None.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    return None if value is None else count(field, value)
+
+
+def optional_rate(field: str, value: object) -> float | None:
+    """A finite number above 0, or None.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and 0 < value < math.inf):  # type: ignore[operator]
+        raise ConfigError(f"{field} is {value!r}; give a number above 0, or None")
+    return float(value)  # type: ignore[arg-type]

@@ -95,6 +95,8 @@ class RunConfig(_Settings):
         shutdown_error_window: Over how many cells of a column the share is taken.
         disable_early_shutdown: Whether to go on however many cells fail.
         progress: Whether to print a progress line; on a terminal only if None.
+        share_limits: Whether runs of one event loop that use the same account of a provider (the
+            same address and key) share its limits, since one quota is one quota.
     """
 
     buffer_size: Annotated[int, Field(ge=1)] = 256
@@ -110,6 +112,7 @@ class RunConfig(_Settings):
     shutdown_error_window: Annotated[int, Field(ge=1)] = 20
     disable_early_shutdown: bool = False
     progress: bool | None = None
+    share_limits: bool = True
 
 
 def throttle_message() -> str:

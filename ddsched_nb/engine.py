@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ddsched_nb.aio.account import shared_account
 from ddsched_nb.aio.buffer import RowGroupBuffer
 from ddsched_nb.aio.bus import EventBus
 from ddsched_nb.aio.checkpoints import StoreSink
@@ -29,6 +31,8 @@ from ddsched_nb.core.frontier import Frontier
 from ddsched_nb.core.limits import AIMDLimit, CeilingLimit, FixedLimit, Limit
 from ddsched_nb.core.metadata import default_metadata
 from ddsched_nb.core.model import PoolKey
+from ddsched_nb.core.pacing import Pacing
+from ddsched_nb.core.pools import Budget
 from ddsched_nb.core.resolver import Resolver, Routing, derive_capacities
 from ddsched_nb.core.retries import Deferrals, RetryPlan
 from ddsched_nb.core.row_groups import RowGroupGovernor, RowGroupPlan
@@ -36,6 +40,7 @@ from ddsched_nb.core.run_limits import FailureWindow, RetryBudget
 from ddsched_nb.core.schedule import Schedule
 from ddsched_nb.core.task_admission import TaskAdmission
 from ddsched_nb.pipeline import Pipeline
+from ddsched_nb.providers import Provider
 from ddsched_nb.table import InputTable
 
 if TYPE_CHECKING:
@@ -66,6 +71,7 @@ class Engine(NamedTuple):
         self.offload.close()
         for client in self.clients:
             await client.close()
+        self.limiter.leave()
         await self.results.close()
 
 
@@ -121,7 +127,8 @@ def build(
         for model in pipeline.models
     }
     requests, budget = RequestReporter(bus, clock), RetryBudget(config.retry.budget)
-    limiter = _limiter(pipeline, pools, config, requests, clock())
+    shared = config.share_limits and stand_ins.clients is None
+    limiter = _limiter(pipeline, pools, config, requests, clock(), shared=shared)
     executor = ModelExecutor(limiter, _retry_plan(config), requests, budget)
 
     outputs = [name for column in pipeline.columns for name in column.spec.outputs]
@@ -211,16 +218,45 @@ def _limiter(
     config: RunConfig,
     reporter: RequestReporter,
     now: float,
+    *,
+    shared: bool,
 ) -> RequestLimiter:
     limiter = RequestLimiter(reporter=reporter)
+    for provider in pipeline.providers:
+        account = getattr(provider, "account", None)
+        if shared and account is not None:
+            limiter.use_account(provider.name, shared_account(account, repr(provider.name)))
+    budgets = {provider.name: _budget(provider) for provider in pipeline.providers}
+    paces = {model.pool: model for model in reversed(pipeline.models)}
     capacities = pipeline.model_capacities
     needed = dict.fromkeys(pools.values())
     needed |= dict.fromkeys(healthcheck_pool(m.pool) for m in pipeline.models if m.healthcheck)
     for pool in needed:
         cap = capacities[pool.model_key].cap
         limit = make_limit(config.request_admission, cap, now)
-        limiter.register(pool, limit, cap=cap, now=now)
+        declared = paces.get(pool)
+        rates: tuple[float | None, float | None] = (None, None)
+        if declared is not None:
+            rates = (declared.requests_per_minute, declared.tokens_per_minute)
+        limiter.register(
+            pool,
+            limit,
+            cap=cap,
+            pacing=Pacing(*rates),
+            budget=budgets[pool.provider],
+            now=now,
+        )
     return limiter
+
+
+def _budget(provider: Provider) -> Budget | None:
+    """What all models of a provider share, as far as it says so."""
+    cap = getattr(provider, "max_parallel_requests", None)
+    rates = [getattr(provider, f"{unit}_per_minute", None) for unit in ("requests", "tokens")]
+    if cap is None and rates == [None, None]:
+        return None
+    pacing = None if rates == [None, None] else Pacing(*rates)
+    return Budget(provider.name, math.inf if cap is None else cap, pacing)
 
 
 def _schedule(

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from ddsched_nb import checks, facts
 from ddsched_nb.aio.usage import CallUsage
 from ddsched_nb.clients.base import ModelClient
+from ddsched_nb.clients.keys import ApiKey
 from ddsched_nb.clients.profile import EndpointProfile
 from ddsched_nb.core.model import Domain, ModelKey, PoolKey
 from ddsched_nb.errors import ConfigError
@@ -35,14 +36,36 @@ class OpenAICompatible:
         base_url: Address up to and with `/v1`.
         api_key: The key, `"env:NAME"` to read it from the environment, or None for none. It is
             never shown.
+        max_parallel_requests: Requests in flight at the most, over all models of the account;
+            without bound if None.
+        requests_per_minute: What the account allows over all its models; what the provider says
+            of it in headers is heeded anyway.
+        tokens_per_minute: The same for tokens of prompts and answers.
         **options: Passed to `OpenAICompatibleClient`: timeouts in seconds, proxy, TLS.
     """
 
     def __init__(
-        self, name: str, *, base_url: str, api_key: str | None = None, **options: Any
+        self,
+        name: str,
+        *,
+        base_url: str,
+        api_key: str | None = None,
+        max_parallel_requests: int | None = None,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        **options: Any,
     ) -> None:
         self.name = checks.name("provider name", name)
         self.base_url = base_url
+        self.max_parallel_requests = checks.optional_count(
+            f"max_parallel_requests of provider {name!r}", max_parallel_requests
+        )
+        self.requests_per_minute = checks.optional_rate(
+            f"requests_per_minute of provider {name!r}", requests_per_minute
+        )
+        self.tokens_per_minute = checks.optional_rate(
+            f"tokens_per_minute of provider {name!r}", tokens_per_minute
+        )
         self._api_key = api_key
         self._options = options
 
@@ -52,6 +75,12 @@ class OpenAICompatible:
             r"//[^/@]*@|\?.*", lambda found: "//" if "@" in found[0] else "", self.base_url
         )
         return f"OpenAICompatible({self.name!r}, base_url={shown!r})"
+
+    @property
+    def account(self) -> str:
+        """What tells this account from others: its address, and a digest of its key."""
+        key = ApiKey.read(self._api_key)
+        return f"{self.base_url.rstrip('/')} {facts.digest(key.header())}"
 
     def client(self) -> ModelClient:
         """A new client; belongs to one run."""
@@ -127,6 +156,9 @@ class Model:
         id: What the provider calls it; the alias if None.
         max_parallel_requests: Requests in flight at the most, at least 1. Aliases of one provider
             and id share the least of their caps.
+        requests_per_minute: What the provider allows, where you know it; learned from its headers
+            or from its refusals if None.
+        tokens_per_minute: The same for tokens of prompts and answers.
         domain: What it is: `chat`, `embedding` or `image`.
         healthcheck: Whether to try it before the first row, so that a wrong key, address or id
             fails at once with a clear message. Costs one small call; an image model is only looked
@@ -146,6 +178,8 @@ class Model:
         provider: str,
         id: str | None = None,
         max_parallel_requests: int = DEFAULT_CAP,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
         system: str | None = None,
         params: Mapping[str, Any] | None = None,
         domain: Literal["chat", "embedding", "image"] = "chat",
@@ -157,6 +191,12 @@ class Model:
         self.model_id = checks.name(f"id of model {alias!r}", alias if id is None else id)
         field = f"max_parallel_requests of model {alias!r}"
         self.max_parallel_requests = checks.count(field, max_parallel_requests)
+        self.requests_per_minute = checks.optional_rate(
+            f"requests_per_minute of model {alias!r}", requests_per_minute
+        )
+        self.tokens_per_minute = checks.optional_rate(
+            f"tokens_per_minute of model {alias!r}", tokens_per_minute
+        )
         if domain not in ("chat", "embedding", "image"):  # a notebook checks no types
             raise ConfigError(
                 f"domain of model {alias!r} is {domain!r}; give chat, embedding or image"
@@ -182,6 +222,8 @@ class Model:
             provider=self.provider,
             id=self.model_id,
             max_parallel_requests=max_parallel_requests,
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
             system=self.system,
             params=self.params,
             domain=self.domain,  # type: ignore[arg-type]  # never `healthcheck` here

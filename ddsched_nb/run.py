@@ -14,9 +14,11 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ddsched_nb.aio.background import background_loop
 from ddsched_nb.aio.bus import EventBus
 from ddsched_nb.aio.endings import explain
 from ddsched_nb.aio.healthcheck import check_models
+from ddsched_nb.aio.membership import LimitPoint
 from ddsched_nb.aio.progress import Progress, RowError
 from ddsched_nb.aio.statistics import ColumnProgress, GroupProgress, RunState, RunStatistics
 from ddsched_nb.config import RunConfig
@@ -27,7 +29,7 @@ from ddsched_nb.record import FULL_RECORD_TASKS, TRUNCATED_EVENTS, RunRecord
 from ddsched_nb.storing import open_store
 from ddsched_nb.summary import RunSummary, summarize
 from ddsched_nb.table import InputTable, read_table, to_pandas
-from ddsched_nb.waiting import background_loop, wait_here
+from ddsched_nb.waiting import wait_here
 from ddsched_nb.wording import progress_line
 
 if TYPE_CHECKING:
@@ -150,6 +152,11 @@ class Run:
     def errors(self) -> list[RowError]:
         """Why rows were dropped or the run failed, in order."""
         return list(self._engine.progress.errors) if self._engine else []
+
+    @property
+    def limits(self) -> dict[str, tuple[LimitPoint, ...]]:
+        """How the limit of each pool went, by its label: each move, and what moved it."""
+        return self._engine.limiter.histories() if self._engine else {}
 
     def wait(self, timeout: float | None = None) -> Run:
         """Waits for the end, in a script or in a notebook cell.

@@ -8,25 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import threading
 
 from ddsched_nb.errors import ConfigError
-
-_lock = threading.Lock()
-_background: asyncio.AbstractEventLoop | None = None
-
-
-def background_loop() -> asyncio.AbstractEventLoop:
-    """The loop, in a daemon thread, of runs started where no loop runs. Made on first use."""
-    global _background
-    with _lock:
-        if _background is None or _background.is_closed():
-            _background = asyncio.new_event_loop()
-            thread = threading.Thread(
-                target=_background.run_forever, name="ddsched-nb", daemon=True
-            )
-            thread.start()
-        return _background
 
 
 def wait_here(

@@ -103,7 +103,7 @@ async def test_images_are_bytes_in_memory_and_in_a_store(tmp_path: Any) -> None:
 
 async def test_faults_are_tried_again_and_no_row_is_lost() -> None:
     faults = [
-        dd.Fault(kind="error", share=0.2, attempts=2),
+        dd.Fault(kind="error", share=0.2, attempts=2, status=500),
         dd.Fault(kind="disconnect", share=0.1),
         dd.Fault(kind="garbage", share=0.1),
     ]

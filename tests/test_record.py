@@ -17,6 +17,7 @@ from ddsched_nb.core.model import (
     OutcomeKind,
     PoolKey,
     ReleaseStatus,
+    Quota,
     ResourceKey,
 )
 from ddsched_nb.errors import RecordError
@@ -33,6 +34,7 @@ VALUES: dict[object, Any] = {
     ReleaseStatus: ReleaseStatus.STALE,
     DenyReason: DenyReason.OVER_SHARE,
     ResourceKey: ResourceKey("submission"),
+    Quota: Quota("tokens", 600.0, 12.5, 3.0),
 }
 
 
@@ -57,6 +59,10 @@ def value_of(hint: Any, full: bool) -> Any:
         return {"submission": value_of(hint.value_type, full)}
     if isinstance(hint, info.StructType):
         return hint.cls(*(value_of(field.type, full) for field in hint.fields))
+    if isinstance(hint, info.LiteralType):
+        return hint.values[0]
+    if isinstance(hint, info.VarTupleType) and isinstance(hint.item_type, info.NamedTupleType):
+        return (VALUES[hint.item_type.cls],)
     assert isinstance(hint, info.VarTupleType), hint
     return ("a", "b")
 

@@ -93,8 +93,8 @@ class ModelExecutor:
             except Exception as error:
                 outcome = classify(error)
                 now = asyncio.get_running_loop().time()
-                last = self._limiter.statistics(pool).last_success_at
-                history = history.after(outcome, now, last_success_at=last)
+                silent = self._limiter.statistics(pool).probing
+                history = history.after(outcome, now, silent=silent)
                 not_before = self._next_try(pool, outcome, history, now, error)
 
     async def _permit(

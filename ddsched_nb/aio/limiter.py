@@ -1,64 +1,92 @@
-"""The request limiter: request admission on a running event loop.
+"""The request limiter: request admission on a running event loop, for one run or around any client.
 
-Owns one future a waiter and one timer. Every input (acquire, cancel, release, timer) ends in one
-turn: ask the core, hand permits over, re-arm the timer. It has no opinion about who is granted.
+It knows which account a pool belongs to, tells events, and keeps the history of each limit. Who is
+granted, and when, is decided in the core; how to wait, in `aio.account`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NamedTuple
 
+from ddsched_nb.aio.account import Account
+from ddsched_nb.aio.background import background_loop
 from ddsched_nb.aio.bus import EventBus
+from ddsched_nb.aio.membership import LimitPoint, Membership
+from ddsched_nb.aio.permits import PermitInUse, in_use, refuse_on_a_loop, wait_in_thread
 from ddsched_nb.aio.reporters import RequestReporter
-from ddsched_nb.clients.outcomes import classify
-from ddsched_nb.core.limits import Limit
-from ddsched_nb.core.model import Outcome, OutcomeKind, Permit, PoolKey, ReleaseStatus
-from ddsched_nb.core.pools import PoolStatistics
-from ddsched_nb.core.request_admission import RequestAdmission, Turn
-from ddsched_nb.errors import AdmissionClosed, QueueTimeout
+from ddsched_nb.core.limits import CeilingLimit, Limit
+from ddsched_nb.core.model import (
+    Domain,
+    Outcome,
+    Permit,
+    PoolKey,
+    ReleaseStatus,
+)
+from ddsched_nb.core.pacing import Pacing
+from ddsched_nb.core.pools import Budget, PoolStatistics
+from ddsched_nb.core.request_admission import RequestAdmission
+from ddsched_nb.errors import AdmissionClosed, ConfigError, QueueTimeout
 
-_CANCELLED = Outcome(OutcomeKind.LOCAL_CANCELLED)
 _CLOSED = "the run has ended; the provider was not asked"
+DEFAULT_CAP = 256
+"""What the limit of a model never exceeds where nobody says otherwise."""
 
 
-class PermitInUse:
-    """A permit in use. Set `outcome` where an exception does not tell it."""
+class _Place(NamedTuple):
+    """Where a pool of ours is, and its name there."""
 
-    __slots__ = ("outcome", "permit")
-
-    def __init__(self, permit: Permit) -> None:
-        self.permit = permit
-        self.outcome: Outcome | None = None
+    member: Membership
+    pool: PoolKey
 
 
 class RequestLimiter:
     """Grants permits for model calls to coroutines of one event loop.
 
+    `async with limiter.permit(model="writer"):` around any call is all it takes: the limit starts
+    at a dozen, finds what the endpoint serves, and stays there.
+
     Args:
         admission: The pure core; a fresh one by default.
         reporter: Tells what happens; nobody by default.
+        limit: Makes the limit of a model that nobody registered, from its cap.
+        cap: What that limit never exceeds.
     """
 
     def __init__(
         self,
         admission: RequestAdmission | None = None,
         reporter: RequestReporter | None = None,
+        *,
+        limit: Callable[[int], Limit] = CeilingLimit,
+        cap: int = DEFAULT_CAP,
     ) -> None:
-        self._admission = admission or RequestAdmission()
         self._reporter = reporter or RequestReporter(EventBus(), self._now)
+        self._make_limit = limit
+        self._cap = cap
         self._closed = False
-        self._futures: dict[int, asyncio.Future[Permit]] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._private = Membership(Account(admission), self._reporter)
+        self._members: dict[str, Membership] = {}
+        self._places: dict[PoolKey, _Place] = {}
+        self._waiting = 0
 
     def __repr__(self) -> str:
-        core = self._admission
-        return f"<RequestLimiter: {core.permits} in flight, {core.waiting} waiting>"
+        return f"<RequestLimiter: {self.permits} in flight, {self.waiting} waiting>"
+
+    def use_account(self, provider: str, account: Account) -> None:
+        """Says where the pools of a provider are, before they are registered.
+
+        Args:
+            provider: Its name in our pools.
+            account: Shared with other limiters, perhaps.
+        """
+        known = (each for each in self._members.values() if each.account is account)
+        self._members[provider] = next(known, None) or Membership(account, self._reporter)
+        self._loop = self._loop or account.loop
 
     def register(
         self,
@@ -67,12 +95,48 @@ class RequestLimiter:
         *,
         cap: int,
         aggregate_cap: int | None = None,
+        pacing: Pacing | None = None,
+        budget: Budget | None = None,
         now: float | None = None,
     ) -> None:
-        """Makes a pool known; see `RequestAdmission.register`."""
+        """Makes a pool known; see `RequestAdmission.register`.
+
+        In an account that is shared, a pool that another run registered is used as it stands: its
+        limit, its pacing and its budget; the least of all caps holds.
+        """
         aggregate = cap if aggregate_cap is None else aggregate_cap
-        self._admission.register(pool, limit, cap=cap, aggregate_cap=aggregate)
-        self._reporter.registered(self.statistics(pool), aggregate, now)
+        if pool in self._places:
+            raise ConfigError(f"pool {pool.label!r} is registered twice; register it once")
+        member = self._members.get(pool.provider, self._private)
+        admission = member.account.admission
+        theirs = pool
+        if member is not self._private:
+            theirs = next((key for key in admission.pools if key[1:] == pool[1:]), pool)
+        if theirs not in admission:
+            admission.register(
+                theirs, limit, cap=cap, aggregate_cap=aggregate, pacing=pacing, budget=budget
+            )
+        self._places[pool] = _Place(member, theirs)
+        at = self._at() if now is None else now
+        member.add(pool, theirs, self.statistics(pool).limit, at)
+        member.account.ask_caps(member.number, theirs, cap, aggregate)
+        self._reporter.registered(self.statistics(pool), aggregate, at, pacing, budget)
+
+    def set_cap(self, pool: PoolKey, cap: int) -> None:
+        """Changes what the limit of a pool never exceeds.
+
+        A higher cap wakes waiters; a lower one lets the holders finish. It is the cap of the model
+        over its domains too.
+
+        Raises:
+            ConfigError: The cap is below 1, or the pool is not registered.
+        """
+        if cap < 1:
+            raise ConfigError(f"cap of pool {pool.label!r} is {cap}; give at least 1")
+        member, theirs = self._place(pool)
+        now = self._running_loop(member.account).time()
+        self._reporter.caps_changed(pool, cap, cap, now)
+        member.account.ask_caps(member.number, theirs, cap, cap)
 
     async def acquire(
         self,
@@ -101,165 +165,233 @@ class RequestLimiter:
             AdmissionClosed: The limiter was closed.
             ConfigError: The pool is not registered, or `weight` is not a finite number above 0.
         """
-        loop = self._running_loop()
+        member, theirs = self._place(pool)
+        account = member.account
+        loop = self._running_loop(account)
         if self._closed:
             raise AdmissionClosed(_CLOSED)
         now = loop.time()
-        waiter = self._admission.enqueue(
-            pool,
+        waiter = account.admission.enqueue(
+            theirs,
             now,
             flow=flow,
             weight=weight,
             tokens=tokens,
+            client=member.number,
             not_before=not_before,
             deadline=math.inf if timeout is None else now + timeout,
         )
-        future: asyncio.Future[Permit] = loop.create_future()
-        self._futures[waiter] = future
+        future = account.wait(member.number, waiter)
+        self._waiting += 1
         # Nothing may stand between here and the try: however this ends, nothing stays behind.
         try:
-            waiters = self._admission.waiters(pool)
+            waiters = account.admission.waiters(theirs)
             self._reporter.wait_started(pool, waiter, task_id, waiters, not_before, tokens, now)
-            self._turn(now)
-            return await future
+            account.turn(now)
+            return member.translated(await future)
         except QueueTimeout:
             self._reporter.wait_timeout(pool, waiter)
             raise
         except BaseException:
-            self._abandon(pool, waiter, future)
+            account.abandon(waiter, future)
+            self._reporter.wait_cancelled(pool, waiter, loop.time())
             raise
+        finally:
+            self._waiting -= 1
+
+    def try_acquire(
+        self, pool: PoolKey, *, flow: Hashable = None, weight: float = 1.0, tokens: float = 0.0
+    ) -> Permit | None:
+        """A permit if one is free now, else None. Never overtakes anybody who waits.
+
+        Arguments and errors are those of `acquire`.
+        """
+        member, theirs = self._place(pool)
+        account = member.account
+        if self._closed:
+            raise AdmissionClosed(_CLOSED)
+        now = self._running_loop(account).time()
+        waiter = account.admission.enqueue(
+            theirs, now, flow=flow, weight=weight, tokens=tokens, client=member.number
+        )
+        future = account.wait(member.number, waiter)
+        waiters = account.admission.waiters(theirs)
+        try:
+            self._reporter.wait_started(pool, waiter, None, waiters, 0.0, tokens, now)
+            account.turn(now)
+        except BaseException:
+            account.abandon(waiter, future)
+            raise
+        if future.done():
+            return member.translated(future.result())
+        account.abandon(waiter, future)
+        self._reporter.wait_cancelled(pool, waiter, now)
+        return None
 
     def release(self, permit: Permit, outcome: Outcome) -> ReleaseStatus:
         """Gives a permit back with how its call ended; a bad release credits nothing."""
-        now = self._running_loop().time()
-        try:
-            return self._give_back(permit, outcome, now)
-        finally:
-            self._turn(now)
+        place = self._places.get(permit.pool)
+        if place is None:
+            status = ReleaseStatus.UNKNOWN
+            self._reporter.released(permit, outcome, status, 0, self._now())
+            return status
+        if place.pool != permit.pool:
+            permit = permit._replace(pool=place.pool)
+        now = self._running_loop(place.member.account).time()
+        status = place.member.account.release(permit, outcome)
+        if status is not ReleaseStatus.RELEASED:
+            self._reporter.released(permit, outcome, status, 0, now)
+        return status
 
     @asynccontextmanager
-    async def permit(self, pool: PoolKey, **wait: Any) -> AsyncIterator[PermitInUse]:
-        """Holds a permit around a call: `async with limiter.permit(pool): ...`.
+    async def permit(
+        self,
+        pool: PoolKey | None = None,
+        *,
+        model: str | None = None,
+        domain: Domain = "chat",
+        **wait: Any,
+    ) -> AsyncIterator[PermitInUse]:
+        """Holds a permit around a call: `async with limiter.permit(model="writer"): ...`.
 
-        The outcome is read from the exception that leaves the block, or from `held.outcome`.
+        The outcome is read from the exception that leaves the block, or from `held.outcome`;
+        exceptions of the usual clients (openai, anthropic, httpx) are understood.
+
+        Args:
+            pool: Where the call goes.
+            model: In place of a pool, a model by name; made known with its first use.
+            domain: What the model is asked for.
+            **wait: As of `acquire`.
         """
-        held = PermitInUse(await self.acquire(pool, **wait))
-        outcome = _CANCELLED
-        try:
+        permit = await self.acquire(self.pool(pool, model, domain), **wait)
+        with in_use(permit, self.release) as held:
             yield held
-            outcome = held.outcome or classify(None)
-        except BaseException as error:
-            outcome = held.outcome or classify(error)
-            raise
-        finally:
-            self.release(held.permit, outcome)
+
+    def acquire_blocking(self, pool: PoolKey, **wait: Any) -> Permit:
+        """As `acquire`, for a plain thread; waits in the same queue as the coroutines.
+
+        Args:
+            pool: Where the call goes.
+            **wait: As of `acquire`.
+
+        Raises:
+            ConfigError: A loop runs in this thread; otherwise as `acquire`.
+        """
+        return wait_in_thread(self._owner(), lambda: self.acquire(pool, **wait), self.release)
+
+    @contextmanager
+    def permit_blocking(
+        self,
+        pool: PoolKey | None = None,
+        *,
+        model: str | None = None,
+        domain: Domain = "chat",
+        **wait: Any,
+    ) -> Iterator[PermitInUse]:
+        """As `permit`, for a plain thread: `with limiter.permit_blocking(model="writer"): ...`."""
+
+        async def acquire() -> Permit:
+            return await self.acquire(self.pool(pool, model, domain), **wait)
+
+        loop = self._owner()
+        permit = wait_in_thread(loop, acquire, self.release)
+        with in_use(permit, lambda *back: loop.call_soon_threadsafe(self.release, *back)) as held:
+            yield held
+
+    def pool(
+        self, pool: PoolKey | None = None, model: str | None = None, domain: Domain = "chat"
+    ) -> PoolKey:
+        """The pool that is meant; one of a model by name is made known with its first use.
+
+        Raises:
+            ConfigError: Neither pool nor model was given, or both.
+        """
+        if (pool is None) == (model is None):
+            raise ConfigError("give either a pool or model=NAME to permit(), and not both")
+        if pool is not None:
+            return pool
+        key = PoolKey("any", str(model), domain)
+        if key not in self._places:
+            self.register(key, self._make_limit(self._cap), cap=self._cap)
+        return key
 
     def pause(self, paused: bool) -> None:
-        """While paused no permit is granted; calls in flight go on."""
-        self._admission.pause(paused)
-        self._turn(self._running_loop().time())
+        """While paused no permit is granted to us; calls in flight go on."""
+        for member in self._memberships():
+            member.account.admission.pause(paused, member.number)
+            member.account.turn(self._running_loop(member.account).time())
 
     def close(self) -> None:
         """Ends all waiting, now and later, with `AdmissionClosed`; calls in flight go on."""
         self._closed = True
-        now = self._now()
-        for waiter, future in list(self._futures.items()):
-            del self._futures[waiter]
-            self._admission.cancel(waiter, now)
-            if not future.done():
-                future.set_exception(AdmissionClosed(_CLOSED))
-        self._turn(now)
+        for member in self._memberships():
+            self._running_loop(member.account)
+            member.account.dismiss(member.number, AdmissionClosed(_CLOSED))
+
+    def leave(self) -> None:
+        """Leaves accounts that are shared, with the caps it asked for there."""
+        for member in self._members.values():
+            member.account.leave(member.number)
 
     def statistics(self, pool: PoolKey) -> PoolStatistics:
         """How a pool stands. Asking changes nothing."""
-        # Before the first use there is no clock yet, and nothing has happened either.
-        now = self._loop.time() if self._loop is not None else 0.0
-        return self._admission.statistics(pool, now)
+        place = self._place(pool)
+        found = place.member.account.admission.statistics(place.pool, self._at())
+        return found if place.pool == pool else found._replace(pool=pool)
+
+    def history(self, pool: PoolKey) -> tuple[LimitPoint, ...]:
+        """How the limit of a pool went, its last 10,000 moves, each with what moved it."""
+        return self._place(pool).member.history(pool)
+
+    def histories(self) -> dict[str, tuple[LimitPoint, ...]]:
+        """The histories of all pools, by their labels."""
+        return {pool.label: self.history(pool) for pool in self._places}
 
     def __contains__(self, pool: PoolKey) -> bool:
-        return pool in self._admission
+        return pool in self._places
 
     @property
     def pools(self) -> tuple[PoolKey, ...]:
         """The registered pools."""
-        return self._admission.pools
+        return tuple(self._places)
 
     @property
     def permits(self) -> int:
-        """Permits out now."""
-        return self._admission.permits
+        """Permits of ours that are out now."""
+        return sum(member.permits for member in self._memberships())
 
     @property
     def waiting(self) -> int:
-        """Waiters now."""
-        return self._admission.waiting
+        """Waiters of ours now."""
+        return self._waiting
 
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
+    def _place(self, pool: PoolKey) -> _Place:
+        place = self._places.get(pool)
+        if place is None:
+            known = ", ".join(key.label for key in self._places) or "none"
+            raise ConfigError(f"pool {pool.label!r} is not registered; known pools: {known}")
+        return place
+
+    def _owner(self) -> asyncio.AbstractEventLoop:
+        refuse_on_a_loop("a blocking acquire", "async with limiter.permit(...)")
+        if self._loop is None or self._loop.is_closed():
+            self._loop = self._private.account.loop = background_loop()
         return self._loop
 
+    def _memberships(self) -> list[Membership]:
+        return list(dict.fromkeys([self._private, *self._members.values()]))
+
+    def _running_loop(self, account: Account) -> asyncio.AbstractEventLoop:
+        loop = account.running_loop()
+        if self._loop is None:
+            self._loop = loop
+        return loop
+
     def _now(self) -> float:
-        return self._running_loop().time()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop.time()
 
-    def _turn(self, now: float) -> None:
-        # A permit given back may go to a waiter that was cancelled too: a loop, not a recursion,
-        # since as many as wait may be cancelled at once.
-        while orphans := self._hand_over(self._admission.advance(now), now):
-            for permit in orphans:
-                self._give_back(permit, _CANCELLED, now)
-
-    def _give_back(self, permit: Permit, outcome: Outcome, now: float) -> ReleaseStatus:
-        status = self._admission.release(permit, outcome, now)
-        in_flight = self._admission.in_flight(permit.pool)
-        self._reporter.released(permit, outcome, status, in_flight, now)
-        return status
-
-    def _hand_over(self, turn: Turn, now: float) -> list[Permit]:
-        """Wakes whom a turn names, then tells of it; gives the permits that nobody waits for."""
-        orphans = []
-        for waiter, permit in turn.granted:
-            future = self._futures.pop(waiter)
-            if future.done():
-                # Its coroutine was cancelled, and has not run since to take the waiter out.
-                orphans.append(permit)
-            else:
-                future.set_result(permit)
-        for waiter in turn.expired:
-            future = self._futures.pop(waiter)
-            if not future.done():
-                future.set_exception(
-                    QueueTimeout("no permit within the timeout; the provider was not asked")
-                )
-        self._arm(turn.next_deadline)
-        for _, permit in turn.granted:
-            self._reporter.acquired(permit)
-        for change in turn.changes:
-            self._reporter.changed(change, now)
-        return orphans
-
-    def _arm(self, deadline: float) -> None:
-        if deadline == self._timer_at:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._timer_at = deadline
-        if deadline < math.inf:
-            self._timer = self._running_loop().call_at(deadline, self._on_timer)
-
-    def _on_timer(self) -> None:
-        # asyncio may fire a clock tick early; then the core would say "not yet" and we would spin.
-        now = max(self._timer_at, self._running_loop().time())
-        self._timer, self._timer_at = None, math.inf
-        self._turn(now)
-
-    def _abandon(self, pool: PoolKey, waiter: int, future: asyncio.Future[Permit]) -> None:
-        """The waiting coroutine cannot go on: no place and no permit may remain."""
-        self._futures.pop(waiter, None)
-        now = self._running_loop().time()
-        if future.done() and not future.cancelled() and future.exception() is None:
-            self.release(future.result(), _CANCELLED)
-        elif self._admission.cancel(waiter, now):
-            self._turn(now)
-        self._reporter.wait_cancelled(pool, waiter, now)
+    def _at(self) -> float:
+        # Before the first use there is no clock yet, and nothing has happened either.
+        return self._loop.time() if self._loop is not None else 0.0

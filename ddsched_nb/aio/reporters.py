@@ -6,6 +6,7 @@ stream has its own sequence. Nothing is built without a listener.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 from ddsched_nb.aio.bus import EventBus
@@ -21,7 +22,8 @@ from ddsched_nb.core.model import (
     ReleaseStatus,
     RowGroup,
 )
-from ddsched_nb.core.pools import Change, CooldownStart, PoolStatistics, Recovered
+from ddsched_nb.core.pacing import Pacing
+from ddsched_nb.core.pools import Budget, Change, CooldownStart, PoolStatistics, Recovered
 from ddsched_nb.core.retries import Deferred
 from ddsched_nb.core.schedule import ScheduleTurn
 
@@ -176,17 +178,25 @@ class RequestReporter(_Reporter):
     """
 
     def registered(
-        self, pool: PoolStatistics, aggregate_cap: int, now: float | None = None
+        self,
+        pool: PoolStatistics,
+        aggregate_cap: int,
+        now: float,
+        pacing: Pacing | None = None,
+        budget: Budget | None = None,
     ) -> None:
         if self._bus.listening:
+            declared = (None, None) if pacing is None else pacing.declared
             registered = ev.RequestResourceRegistered(
-                self._clock() if now is None else now,
+                now,
                 self._next(),
                 pool.pool,
                 pool.cap,
                 aggregate_cap,
                 pool.limit,
                 pool.algorithm,
+                *declared,
+                None if budget is None else _shape_of(budget),
             )
             self._bus.publish(registered)
 
@@ -262,6 +272,10 @@ class RequestReporter(_Reporter):
             )
         )
 
+    def shared(self, pool: PoolKey, runs: int, now: float) -> None:
+        if self._bus.listening:
+            self._bus.publish(ev.RequestPoolShared(now, self._next(), pool, runs))
+
     def caps_changed(self, pool: PoolKey, cap: int, aggregate_cap: int, now: float) -> None:
         if self._bus.listening:
             self._bus.publish(
@@ -296,6 +310,12 @@ class RequestReporter(_Reporter):
                 outcome.usage.completion_tokens if outcome.usage else 0,
             )
             self._bus.publish(completed)
+
+
+def _shape_of(budget: Budget) -> ev.BudgetShape:
+    declared = (None, None) if budget.pacing is None else budget.pacing.declared
+    cap = None if budget.cap == math.inf else int(budget.cap)
+    return ev.BudgetShape(budget.name, cap, *declared)
 
 
 def event_of(change: Change, now: float, sequence: int) -> ev.RequestEvent:

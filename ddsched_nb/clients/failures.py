@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 
 from ddsched_nb.clients.keys import ApiKey
+from ddsched_nb.clients.outcomes import RETRYABLE, UNAVAILABLE
 from ddsched_nb.clients.quotas import read_quotas, retry_after_s, spent_quota
 from ddsched_nb.core.model import Quota, QuotaUnit
 from ddsched_nb.errors import FailureKind, ProviderError
@@ -25,10 +26,7 @@ __all__ = ["FailureReader"]
 
 _MAX_DETAIL = 2_000
 _RATE_LIMITED = 429
-_RETRYABLE = frozenset({408, 409, 425, _RATE_LIMITED})
 _SERVER_ERRORS = range(500, 600)
-# Nobody is there to serve anything, as far as one answer can say.
-_UNAVAILABLE = frozenset({502, 503, 504, 529})
 _STATUSES = range(400, 600)
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,47}")
 _MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]{1,40}")
@@ -58,12 +56,12 @@ class FailureReader:
             f"{self.provider}/{model}: {says}",
             kind="rate_limited" if refused else "provider_failure",
             status=status,
-            retryable=status in _RETRYABLE or status in _SERVER_ERRORS,
+            retryable=status in RETRYABLE or status in _SERVER_ERRORS,
             retry_after=retry_after_s(headers),
             detail=body.decode("utf-8", "replace"),
             quotas=quotas,
             spent=spent_quota(quotas, code) if refused else None,
-            unavailable=status in _UNAVAILABLE,
+            unavailable=status in UNAVAILABLE,
         )
 
     def of_error_in_answer(

@@ -6,11 +6,13 @@ Decides how admission reads the end of a request. Must not know of pools, permit
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
+from ddsched_nb.clients.quotas import read_quotas, retry_after_s, spent_quota
 from ddsched_nb.core.model import Outcome, OutcomeKind, Usage
 from ddsched_nb.errors import AdmissionClosed, ProviderError, QueueTimeout
 
-__all__ = ["classify"]
+__all__ = ["RETRYABLE", "UNAVAILABLE", "classify", "of_status"]
 
 _CANCELLING = (
     AdmissionClosed,
@@ -19,6 +21,16 @@ _CANCELLING = (
     SystemExit,
     GeneratorExit,
 )
+_RATE_LIMITED = 429
+RETRYABLE = frozenset({408, 409, 425, _RATE_LIMITED})
+"""Statuses below 500 after which the same call may succeed."""
+
+UNAVAILABLE = frozenset({502, 503, 504, 529})
+"""Nobody is there to serve anything, as far as one answer can say."""
+
+_TIMEOUTS = frozenset({"APITimeoutError", "TimeoutException"})
+_NOBODY_THERE = frozenset({"ConnectError", "ConnectionRefusedError"})
+_NO_CONNECTION = _NOBODY_THERE | {"APIConnectionError", "TransportError", "ConnectionError"}
 _CANCELLED = Outcome(OutcomeKind.LOCAL_CANCELLED, retryable=False)
 _QUEUE_TIMEOUT = Outcome(OutcomeKind.LOCAL_TIMEOUT)
 _PROVIDER_TIMEOUT = Outcome(OutcomeKind.PROVIDER_TIMEOUT)
@@ -53,4 +65,46 @@ def classify(error: BaseException | None, usage: Usage | None = None) -> Outcome
         return _CANCELLED
     if isinstance(error, QueueTimeout):
         return _QUEUE_TIMEOUT
-    return _PROVIDER_TIMEOUT if isinstance(error, TimeoutError) else _UNEXPECTED
+    if isinstance(error, TimeoutError):
+        return _PROVIDER_TIMEOUT
+    return _of_another_client(error)
+
+
+def _of_another_client(error: BaseException) -> Outcome:
+    """Reads the exceptions of openai, anthropic, httpx and their like, without their import."""
+    response = getattr(error, "response", None)
+    status = getattr(error, "status_code", getattr(response, "status_code", None))
+    if isinstance(status, int):
+        headers = getattr(response, "headers", {})
+        body = getattr(error, "body", None)
+        said = body if isinstance(body, dict) else {}
+        return of_status(status, headers, f"{said.get('type')}/{said.get('code')}")
+    names = {base.__name__ for base in type(error).__mro__}
+    if names & _TIMEOUTS:
+        return _PROVIDER_TIMEOUT
+    if names & _NO_CONNECTION:
+        return Outcome(OutcomeKind.PROVIDER_FAILURE, unavailable=bool(names & _NOBODY_THERE))
+    return _UNEXPECTED
+
+
+def of_status(status: int, headers: Mapping[str, str], said: str = "") -> Outcome:
+    """Reads a response by its status and headers.
+
+    Args:
+        status: HTTP status.
+        headers: With case-insensitive lookup.
+        said: Type and code of its error, where it is one, with a slash between.
+    """
+    quotas = read_quotas(headers)
+    if status < 400:
+        return Outcome(OutcomeKind.SUCCESS, quotas=quotas)
+    refused = status == _RATE_LIMITED
+    return Outcome(
+        OutcomeKind.RATE_LIMITED if refused else OutcomeKind.PROVIDER_FAILURE,
+        retry_after_s(headers),
+        None,
+        status in RETRYABLE or status >= 500,
+        quotas,
+        spent_quota(quotas, said) if refused else None,
+        status in UNAVAILABLE,
+    )

@@ -182,13 +182,34 @@ class ReleaseDiagnostic(Event, frozen=True, gc=False):
 # --- the stream of request admission --------------------------------------------------------
 
 
-class RequestResourceRegistered(RequestEvent, frozen=True, gc=False):
-    """A pool came into being; `aggregate_cap` is that of its provider/model, over all domains."""
+class BudgetShape(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What the models of an account share; rates per minute."""
+
+    name: str
+    cap: int | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+
+
+class RequestResourceRegistered(RequestEvent, frozen=True, gc=False, omit_defaults=True):
+    """A pool came into being; `aggregate_cap` is that of its provider/model, over all domains.
+
+    Rates per minute are those that were declared.
+    """
 
     cap: int
     aggregate_cap: int
     limit: int
     algorithm: str
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    budget: BudgetShape | None = None
+
+
+class RequestPoolShared(RequestEvent, frozen=True, gc=False):
+    """So many runs share a pool from now on: what others do is not in this record."""
+
+    runs: int
 
 
 class RequestWaitStarted(RequestEvent, frozen=True, gc=False):
@@ -326,6 +347,7 @@ EVENTS: tuple[type[Event], ...] = (
     Cancelled,
     ReleaseDiagnostic,
     RequestResourceRegistered,
+    RequestPoolShared,
     RequestWaitStarted,
     RequestWaitTimeout,
     RequestWaitCancelled,

@@ -272,13 +272,14 @@ class Pacing:
         tokens_per_minute: The same for tokens of prompts and answers.
     """
 
-    __slots__ = ("_answer_tokens", "_deviation", "_requests", "_tokens")
+    __slots__ = ("_answer_tokens", "_declared", "_deviation", "_requests", "_tokens")
 
     def __init__(
         self,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
     ) -> None:
+        self._declared = (requests_per_minute, tokens_per_minute)
         self._requests = Bucket("requests", requests_per_minute)
         self._tokens = Bucket("tokens", tokens_per_minute)
         self._answer_tokens = self._deviation = 0.0
@@ -321,6 +322,11 @@ class Pacing:
             bucket = self._requests if quota.unit == "requests" else self._tokens
             mark = taken.requests_mark if quota.unit == "requests" else taken.tokens_mark
             bucket.hear(quota, mark, taken.sent_at, now)
+
+    @property
+    def declared(self) -> tuple[float | None, float | None]:
+        """The declared rates per minute, of requests and of tokens."""
+        return self._declared
 
     @property
     def learned(self) -> bool:

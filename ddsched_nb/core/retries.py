@@ -46,18 +46,16 @@ class CallHistory(NamedTuple):
     waiting_since: float = math.inf
     excused: bool = False
 
-    def after(
-        self, outcome: Outcome, now: float, *, last_success_at: float = -math.inf
-    ) -> CallHistory:
+    def after(self, outcome: Outcome, now: float, *, silent: bool = False) -> CallHistory:
         """The history with one more failed attempt.
 
         Args:
             outcome: How it failed.
             now: The instant.
-            last_success_at: When the call's pool last served anything; `-inf` if never.
+            silent: Whether the call's pool serves nothing, and did before.
         """
         since = min(self.waiting_since, now)
-        gone = outcome.unavailable and -math.inf < last_success_at < since
+        gone = outcome.unavailable and silent
         if outcome.kind is OutcomeKind.RATE_LIMITED or gone:
             return CallHistory(self.failures, self.refusals + 1, since, True)
         return CallHistory(self.failures + 1, self.refusals, self.waiting_since)

@@ -57,6 +57,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         until_s: Virtual seconds after which the loop gives up, against runs that never end.
     """
 
+    is_virtual = True
+    """What is shared in real time is not shared with it."""
+
     def __init__(self, until_s: float = 1e9) -> None:
         self._now = 0.0
         self._until_s = until_s

@@ -7,6 +7,7 @@ statistics at the end are those of the run, to the last digit.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,8 @@ from ddsched_nb.core.model import (
     Task,
     Usage,
 )
-from ddsched_nb.core.pools import PoolStatistics
+from ddsched_nb.core.pacing import Pacing
+from ddsched_nb.core.pools import Budget, PoolStatistics
 from ddsched_nb.core.request_admission import RequestAdmission
 from ddsched_nb.core.task_admission import TaskAdmission
 from ddsched_nb.engine import make_limit
@@ -170,10 +172,29 @@ class _Player:
 
     def registered(self, event: ev.RequestResourceRegistered) -> None:
         limit = make_limit(self._config, event.cap, event.at)
-        self._requests.register(event.pool, limit, cap=event.cap, aggregate_cap=event.aggregate_cap)
+        self._requests.register(
+            event.pool,
+            limit,
+            cap=event.cap,
+            aggregate_cap=event.aggregate_cap,
+            pacing=Pacing(event.requests_per_minute, event.tokens_per_minute),
+            budget=_budget(event.budget),
+        )
         found = self._requests.statistics(event.pool, event.at)
         same = (found.limit, found.algorithm) == (event.limit, event.algorithm)
         self._expect(same, event, f"it would start as {found.algorithm} at {found.limit}")
+
+    def shared(self, event: ev.RequestPoolShared) -> None:
+        raise RecordError(
+            f"{event.pool.label} was shared with {event.runs - 1} other runs, whose requests are "
+            "not in this record; replay needs a run that had its account to itself"
+        )
+
+    def caps(self, event: ev.RequestEffectiveCapChanged) -> None:
+        self._requests.set_caps(
+            event.pool, event.at, cap=event.cap, aggregate_cap=event.aggregate_cap
+        )
+        self._advance(event.at)
 
     def waits(self, event: ev.RequestWaitStarted) -> None:
         flow = self._flow_of.get(event.task_id or "")
@@ -248,6 +269,13 @@ class _Player:
             )
 
 
+def _budget(shape: ev.BudgetShape | None) -> Budget | None:
+    if shape is None:
+        return None
+    pacing = Pacing(shape.requests_per_minute, shape.tokens_per_minute)
+    return Budget(shape.name, math.inf if shape.cap is None else shape.cap, pacing)
+
+
 def _key(label: str) -> FlowKey:
     return FlowKey("local", (label,))
 
@@ -263,6 +291,8 @@ _PLAYS: dict[type, Any] = {
     ev.RunPaused: _Player.paused,
     ev.RunResumed: _Player.paused,
     ev.RequestResourceRegistered: _Player.registered,
+    ev.RequestPoolShared: _Player.shared,
+    ev.RequestEffectiveCapChanged: _Player.caps,
     ev.RequestWaitStarted: _Player.waits,
     ev.RequestWaitCancelled: _Player.gives_up,
     ev.RequestWaitTimeout: _Player.gives_up,

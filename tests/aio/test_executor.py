@@ -154,7 +154,7 @@ async def test_what_is_not_the_providers_fault_is_raised_at_once(
 
 
 async def test_refusals_alone_end_as_stalled_with_what_to_do(bench: Bench) -> None:
-    with pytest.raises(RunStalled, match=r"p/m/chat refused every request for 0\.1 s.*quota"):
+    with pytest.raises(RunStalled, match=r"p/m/chat served nothing for 0\.1 s.*quota"):
         await asyncio.wait_for(bench.executor.call(POOL, bench.answers(REFUSED)), 5)
     assert bench.sent >= 3
 

@@ -44,7 +44,7 @@ async def limiter(record: RunRecord) -> AsyncIterator[RequestLimiter]:
     yield made
     assert made.permits == 0
     assert made.waiting == 0
-    assert not made._futures
+    assert not made._private.account._futures
 
 
 async def park(limiter: RequestLimiter, count: int) -> list[asyncio.Task[Permit]]:
@@ -88,14 +88,14 @@ async def test_f31_parked_waiters_cost_nothing(
         for name in ("call_at", "call_later"):
             patch.setattr(loop, name, noting(getattr(loop, name), name, asked))
         turns = 0
-        real_turn = limiter._turn
+        real_turn = limiter._private.account.turn
 
         def counted(now: float) -> None:
             nonlocal turns
             turns += 1
             real_turn(now)
 
-        patch.setattr(limiter, "_turn", counted)
+        patch.setattr(limiter._private.account, "turn", counted)
         await asyncio.sleep(0.05)
         assert asked == ["call_later", "call_at"], "only this test's own sleep"
         assert turns == 0
@@ -147,7 +147,7 @@ async def test_f03_a_queue_timeout_is_not_the_providers_fault(limiter: RequestLi
 async def test_f03_there_is_no_queue_deadline_by_default(limiter: RequestLimiter) -> None:
     held = await limiter.acquire(POOL)
     (task,) = await park(limiter, 1)
-    assert limiter._timer is None, "no timer at all waits for it"
+    assert limiter._private.account._timer is None, "no timer at all waits for it"
     limiter.release(held, SUCCESS)
     await drain(limiter, [task])
 
@@ -287,10 +287,10 @@ async def test_a_timer_that_fires_a_tick_early_does_not_spin(limiter: RequestLim
     held = await limiter.acquire(POOL)
     limiter.release(held, Outcome(OutcomeKind.RATE_LIMITED, retry_after=30.0))
     (task,) = await park(limiter, 1)
-    due = limiter._timer_at
-    assert limiter._timer is not None
-    limiter._timer.cancel()
-    limiter._on_timer()
+    due = limiter._private.account._timer_at
+    assert limiter._private.account._timer is not None
+    limiter._private.account._timer.cancel()
+    limiter._private.account._on_timer()
     permit = await asyncio.wait_for(task, 1)
     assert permit.granted_at == due
     limiter.release(permit, SUCCESS)

@@ -182,12 +182,6 @@ def test_models_stats_and_reset() -> None:
         ("/v1/chat/completions", b'{"model": "quick"}', 400, "messages"),
         ("/v1/chat/completions", b"{", 400, "not a request for chat"),
         ("/v1/chat/completions", b"\xff", 400, "not a request for chat"),
-        (
-            "/v1/chat/completions",
-            b'{"model": "quick", "messages": [], "stream": true}',
-            400,
-            "streaming",
-        ),
         ("/v1/chat/completions", None, 405, "method"),
         ("/v1/embeddings", b"{}", 400, "not a request for embedding"),
         ("/v1/completions", b"{}", 404, "/v1/chat/completions"),

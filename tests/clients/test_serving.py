@@ -37,7 +37,7 @@ def test_requests_a_minute_are_a_bucket() -> None:
     load = EndpointLoad([profile])
     came = [load.arrive("m", 10.0) for _ in range(5)]
     assert [isinstance(one, ModelLoad) for one in came] == [True, True, True, False, False]
-    assert came[3] == Refusal("requests", pytest.approx(1.0))
+    assert came[3] == Refusal("requests", pytest.approx(1.0), came[3].quotas)
     assert isinstance(load.arrive("m", 10.9), Refusal)
     assert isinstance(load.arrive("m", 11.0), ModelLoad)
 
@@ -47,7 +47,7 @@ def test_tokens_a_minute_and_a_request_larger_than_the_bucket() -> None:
     load = EndpointLoad([profile])
     assert isinstance(load.arrive("m", 0.0, tokens=30), ModelLoad)  # more than 10: all at once
     refused = load.arrive("m", 1.0, tokens=5)
-    assert refused == Refusal("tokens", pytest.approx(1.5))
+    assert refused == Refusal("tokens", pytest.approx(1.5), refused.quotas)
     assert isinstance(load.arrive("m", 2.5, tokens=5), ModelLoad)
 
 

@@ -90,6 +90,6 @@ def test_a_cell_that_ended_is_forgotten() -> None:
 
 def test_refusals_and_failures_are_counted_apart() -> None:
     history = after((1.0, FAILED), (2.0, REFUSED), (3.0, FAILED), (4.0, REFUSED))
-    assert history == CallHistory(failures=2, refusals=2, waiting_since=2.0)
+    assert history == CallHistory(failures=2, refusals=2, waiting_since=2.0, excused=True)
     # Refusals have their own backoff: the second one waits as a second one does.
     assert PLAN.decide(REFUSED, history, 4.0, last_success_at=3.0) == Retry(5.0)

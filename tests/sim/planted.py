@@ -55,8 +55,8 @@ BUGS = (
     ),
     Bug(
         "leak-on-cancel-after-grant",
-        "aio.limiter",
-        "            self.release(future.result(), _CANCELLED)",
+        "aio.account",
+        "            self.release(future.result(), CANCELLED)",
         "            pass",
     ),
     Bug(

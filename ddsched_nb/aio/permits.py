@@ -1,0 +1,128 @@
+"""Permits in use, from coroutines and from plain threads.
+
+A thread waits in the same queue as coroutines do: it posts its acquire to the loop that owns the
+limiter. Where there is none, the limiter gets a loop in a daemon thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from ddsched_nb.clients.outcomes import classify
+from ddsched_nb.clients.quotas import read_quotas
+from ddsched_nb.core.model import Outcome, OutcomeKind, Permit, Usage
+from ddsched_nb.errors import ConfigError
+
+CANCELLED = Outcome(OutcomeKind.LOCAL_CANCELLED)
+
+
+class PermitInUse:
+    """A permit in use. Set `outcome` where an exception does not tell it."""
+
+    __slots__ = ("outcome", "permit")
+
+    def __init__(self, permit: Permit) -> None:
+        self.permit = permit
+        self.outcome: Outcome | None = None
+
+    def answered(
+        self, usage: Usage | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Reports an answer: what it used, and what its headers say of quotas per minute.
+
+        Args:
+            usage: Tokens, as the provider counted them.
+            headers: Response headers, with case-insensitive lookup.
+        """
+        quotas = () if headers is None else read_quotas(headers)
+        self.outcome = Outcome(OutcomeKind.SUCCESS, usage=usage, quotas=quotas)
+
+
+@contextmanager
+def in_use(permit: Permit, give_back: Callable[[Permit, Outcome], object]) -> Iterator[PermitInUse]:
+    """Holds a permit for a block, and gives it back once with how the block ended.
+
+    Args:
+        permit: Was just granted.
+        give_back: Takes it with the outcome.
+    """
+    held, outcome = PermitInUse(permit), CANCELLED
+    try:
+        yield held
+        outcome = held.outcome or classify(None)
+    except BaseException as error:
+        outcome = held.outcome or classify(error)
+        raise
+    finally:
+        give_back(permit, outcome)
+
+
+def wait_in_thread(
+    loop: asyncio.AbstractEventLoop,
+    acquire: Callable[[], Coroutine[Any, Any, Permit]],
+    give_back: Callable[[Permit, Outcome], object],
+) -> Permit:
+    """Blocks this thread until the loop of another one has a permit for it.
+
+    Args:
+        loop: Who owns the limiter.
+        acquire: Makes the coroutine that waits.
+        give_back: Takes a permit that nobody waits for any more; called on the loop.
+
+    Raises:
+        ConfigError: A loop runs in this thread, which would stand still meanwhile.
+        BaseException: What `acquire` raised, or what interrupted the wait; then nothing is held.
+    """
+    refuse_on_a_loop("acquire_blocking()", "await acquire()")
+    got: concurrent.futures.Future[Permit] = concurrent.futures.Future()
+    tasks: list[asyncio.Task[None]] = []
+
+    async def wait() -> None:
+        try:
+            permit = await acquire()
+        except BaseException as error:
+            if got.set_running_or_notify_cancel():
+                got.set_exception(error)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            return
+        if got.set_running_or_notify_cancel():
+            got.set_result(permit)
+        else:
+            give_back(permit, CANCELLED)
+
+    def begin() -> None:
+        tasks.append(loop.create_task(wait()))
+
+    def end() -> None:
+        for task in tasks:
+            task.cancel()
+
+    loop.call_soon_threadsafe(begin)
+    try:
+        return got.result()
+    except BaseException:
+        if got.cancel():
+            loop.call_soon_threadsafe(end)
+        elif got.exception() is None:
+            loop.call_soon_threadsafe(give_back, got.result(), CANCELLED)
+        raise
+
+
+def refuse_on_a_loop(what: str, instead: str) -> None:
+    """Refuses to block a thread whose event loop runs.
+
+    Raises:
+        ConfigError: One does.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise ConfigError(
+        f"{what} would block the event loop that runs in this thread; write `{instead}`"
+    )
