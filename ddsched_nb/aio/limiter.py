@@ -267,35 +267,36 @@ class RequestLimiter:
         with in_use(permit, self.release) as held:
             yield held
 
-    def acquire_blocking(self, pool: PoolKey, **wait: Any) -> Permit:
-        """As `acquire`, for a plain thread; waits in the same queue as the coroutines.
-
-        Args:
-            pool: Where the call goes.
-            **wait: As of `acquire`.
-
-        Raises:
-            ConfigError: A loop runs in this thread; otherwise as `acquire`.
-        """
-        return wait_in_thread(self._owner(), lambda: self.acquire(pool, **wait), self.release)
-
-    @contextmanager
-    def permit_blocking(
+    def acquire_blocking(
         self,
         pool: PoolKey | None = None,
         *,
         model: str | None = None,
         domain: Domain = "chat",
         **wait: Any,
-    ) -> Iterator[PermitInUse]:
-        """As `permit`, for a plain thread: `with limiter.permit_blocking(model="writer"): ...`."""
+    ) -> Permit:
+        """As `acquire`, for a plain thread; waits in the same queue as the coroutines.
+
+        Arguments are those of `permit`. Give it back with `release_blocking`.
+
+        Raises:
+            ConfigError: A loop runs in this thread; otherwise as `acquire`.
+        """
 
         async def acquire() -> Permit:
             return await self.acquire(self.pool(pool, model, domain), **wait)
 
-        loop = self._owner()
-        permit = wait_in_thread(loop, acquire, self.release)
-        with in_use(permit, lambda *back: loop.call_soon_threadsafe(self.release, *back)) as held:
+        return wait_in_thread(self._owner(), acquire, self.release)
+
+    def release_blocking(self, permit: Permit, outcome: Outcome) -> None:
+        """As `release`, from a plain thread."""
+        self._owner().call_soon_threadsafe(self.release, permit, outcome)
+
+    @contextmanager
+    def permit_blocking(self, pool: PoolKey | None = None, **what: Any) -> Iterator[PermitInUse]:
+        """As `permit`, for a plain thread: `with limiter.permit_blocking(model="writer"): ...`."""
+        permit = self.acquire_blocking(pool, **what)
+        with in_use(permit, self.release_blocking) as held:
             yield held
 
     def pool(

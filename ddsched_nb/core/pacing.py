@@ -41,7 +41,7 @@ class PacingStatistics(NamedTuple):
         unit: What it counts.
         per_minute: The rate in force, or None while none is known.
         source: Where the rate is from: `declared`, `headers` or `refusals`; None if unknown.
-        left: What may go out at once.
+        left: What was left of it after the last request.
     """
 
     unit: QuotaUnit
@@ -203,13 +203,11 @@ class Bucket:
         self._level = min(self._level, -asked - _CUSHION)
         return True
 
-    def statistics(self, now: float) -> PacingStatistics:
+    def statistics(self) -> PacingStatistics:
         """How it stands."""
         if self._rate is None:
             return PacingStatistics(self.unit, None, None, None)
-        return PacingStatistics(
-            self.unit, self._speed() * _MINUTE, self._source, self._level_at(now)
-        )
+        return PacingStatistics(self.unit, self._speed() * _MINUTE, self._source, self._level)
 
     def _accepted(self, mark: float) -> float:
         """How much was accepted until a request that was refused."""
@@ -348,9 +346,9 @@ class Pacing:
             taken.requests_mark, taken.sent_at, now, outcome.retry_after, served
         )
 
-    def statistics(self, now: float) -> tuple[PacingStatistics, PacingStatistics]:
+    def statistics(self) -> tuple[PacingStatistics, PacingStatistics]:
         """How requests and tokens stand."""
-        return self._requests.statistics(now), self._tokens.statistics(now)
+        return self._requests.statistics(), self._tokens.statistics()
 
     def _estimate(self, tokens: float) -> float:
         return tokens + self._answer_tokens

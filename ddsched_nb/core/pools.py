@@ -177,6 +177,7 @@ class PoolState:
         "last_success_at",
         "limit",
         "model",
+        "paced_until",
         "pacing",
         "probed_at",
         "refused",
@@ -198,6 +199,7 @@ class PoolState:
         self.held: dict[int, HeldPermit] = {}
         self.cooldown_until = 0.0
         self.wake_at = math.inf
+        self.paced_until = 0.0
         # Since when nothing is served, where that is so, and when the last probe went out.
         self.silent_since: float | None = None
         self.probed_at = -math.inf
@@ -271,7 +273,7 @@ class PoolState:
                 found
                 for pacing in (self.pacing, self.model.budget.pacing)
                 if pacing is not None
-                for found in pacing.statistics(now)
+                for found in pacing.statistics()
                 if found.per_minute is not None
             ),
         )

@@ -149,6 +149,7 @@ class RequestAdmission:
             raise ConfigError(f"caps of pool {pool.label!r} are {cap}, {aggregate_cap}; give >= 1")
         before = state.value(now)
         state.cap, state.model.cap = cap, aggregate_cap
+        state.limit.recap(cap)
         after = state.value(now)
         if after != before:
             self._changes.append(LimitChange(pool, before, after, "cap"))
@@ -270,6 +271,7 @@ class RequestAdmission:
     def _open(self, pool: PoolState) -> None:
         """Something of a pool changed: whoever waits behind it is looked at again."""
         queue = pool.model.budget.queue
+        pool.paced_until = 0.0
         queue.open(pool.key)
         queue.open(pool.model.key)
         self._touch(pool.model.budget)
@@ -318,7 +320,10 @@ class RequestAdmission:
     def _opens_at(self, pool: PoolState, waiter: Waiter, now: float) -> float:
         if not pool.room(now):
             return pool.opens_at(now)
-        return max(now, pool.pacing.ready_at(waiter.tokens, now))
+        # Who comes while somebody waits for tokens does not overtake, though it needs fewer.
+        at = pool.paced_until if now < pool.paced_until else now
+        pool.paced_until = max(at, pool.pacing.ready_at(waiter.tokens, now))
+        return pool.paced_until
 
     def _issue(self, pool: PoolState, waiter: Waiter, now: float) -> Permit:
         self._last_permit += 1

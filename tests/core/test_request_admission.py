@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ddsched_nb.core.limits import AIMDLimit, FixedLimit
+from ddsched_nb.core.limits import AIMDLimit, CeilingLimit, FixedLimit
 from ddsched_nb.core.model import (
     SUCCESS,
     Outcome,
@@ -20,7 +21,8 @@ from ddsched_nb.core.model import (
     Sample,
     Usage,
 )
-from ddsched_nb.core.pools import CooldownStart, LimitChange
+from ddsched_nb.core.pacing import Pacing
+from ddsched_nb.core.pools import Budget, CooldownStart, LimitChange, Recovered
 from ddsched_nb.core.request_admission import RequestAdmission
 from ddsched_nb.errors import ConfigError
 
@@ -446,3 +448,156 @@ def test_f07_one_decrease_per_burst_on_the_start_ramp() -> None:
         admission.release(permit, REFUSED, 11.5)
     changes = [c for c in admission.advance(11.5).changes if isinstance(c, LimitChange)]
     assert [(c.before, c.after) for c in changes] == [(12, 9)]
+
+
+def test_a_budget_holds_over_the_models_of_an_account() -> None:
+    admission, budget = RequestAdmission(), Budget("account", cap=3)
+    for pool in (CHAT, OTHER):
+        admission.register(pool, FixedLimit(4), cap=4, aggregate_cap=4, budget=budget)
+    for _ in range(4):
+        for pool in (CHAT, OTHER):
+            admission.enqueue(pool, 0.0)
+    held = [grant.permit for grant in admission.advance(0.0).granted]
+    assert [permit.pool for permit in held] == [CHAT, OTHER, CHAT], "in turns"
+    admission.release(held[0], SUCCESS, 1.0)
+    assert [g.permit.pool for g in admission.advance(1.0).granted] == [OTHER]
+
+
+def test_a_budget_per_minute_paces_all_its_models() -> None:
+    admission = RequestAdmission()
+    budget = Budget("account", pacing=Pacing(requests_per_minute=60))
+    for pool in (CHAT, OTHER):
+        admission.register(pool, FixedLimit(4), cap=4, aggregate_cap=4, budget=budget)
+        for _ in range(2):
+            admission.enqueue(pool, 0.0)
+    now, went = 0.0, []
+    for _ in range(4):
+        turn = admission.advance(now)
+        went += [(now, g.permit.pool) for g in turn.granted]
+        now = turn.next_deadline
+    assert went == [(0.0, CHAT), (1.0, OTHER), (2.0, CHAT), (3.0, OTHER)]
+
+
+def test_what_is_smaller_does_not_overtake_what_waits_for_tokens() -> None:
+    admission = RequestAdmission()
+    pacing = Pacing(tokens_per_minute=6_000)
+    admission.register(CHAT, FixedLimit(9), cap=9, aggregate_cap=9, pacing=pacing)
+    first = admission.enqueue(CHAT, 0.0, flow="a", tokens=100)
+    large = admission.enqueue(CHAT, 0.0, flow="a", tokens=90)
+    assert [g.waiter for g in admission.advance(0.0).granted] == [first]
+    small = admission.enqueue(CHAT, 0.1, flow="b", tokens=1)
+    turn = admission.advance(0.1)
+    assert turn.granted == []
+    granted = []
+    while math.isfinite(turn.next_deadline):
+        turn = admission.advance(turn.next_deadline)
+        granted += [g.waiter for g in turn.granted]
+    assert granted == [large, small]
+
+
+def test_a_higher_cap_wakes_waiters_and_a_lower_one_lets_holders_finish() -> None:
+    admission = RequestAdmission()
+    admission.register(CHAT, FixedLimit(8), cap=2, aggregate_cap=2)
+    held = grant(admission, 0.0, 4)
+    assert len(held) == 2
+    admission.set_caps(CHAT, 1.0, cap=4, aggregate_cap=4)
+    turn = admission.advance(1.0)
+    assert len(turn.granted) == 2
+    assert [(c.before, c.after, c.reason) for c in turn.changes] == [(2, 4, "cap")]  # type: ignore[union-attr]
+    admission.set_caps(CHAT, 2.0, cap=1, aggregate_cap=1)
+    admission.enqueue(CHAT, 2.0)
+    for permit in (*held, turn.granted[0].permit):
+        admission.release(permit, SUCCESS, 2.0)
+        assert admission.advance(2.0).granted == []
+    admission.release(turn.granted[1].permit, SUCCESS, 3.0)
+    assert len(admission.advance(3.0).granted) == 1
+
+
+def test_what_one_client_pauses_others_use() -> None:
+    admission = one_pool(2)
+    admission.pause(True, client=1)
+    waiting = admission.enqueue(CHAT, 0.0, client=1)
+    other = admission.enqueue(CHAT, 0.0, client=2)
+    assert [g.waiter for g in admission.advance(0.0).granted] == [other]
+    admission.pause(False, client=1)
+    assert [g.waiter for g in admission.advance(1.0).granted] == [waiting]
+
+
+def silent_for(seconds: float, asked: float | None = None) -> tuple[list[float], RequestAdmission]:
+    """When probes go out to an endpoint that refuses all, with many waiting."""
+    admission = RequestAdmission()
+    admission.register(CHAT, CeilingLimit(64), cap=64, aggregate_cap=64)
+    (served,) = grant(admission, 0.0)
+    admission.release(served, SUCCESS, 1.0)
+    for _ in range(200):
+        admission.enqueue(CHAT, 1.0)
+    now, sent = 1.0, []
+    while now < seconds:
+        turn = admission.advance(now)
+        for _, permit in turn.granted:
+            sent.append(now)
+            admission.release(permit, Outcome(OutcomeKind.RATE_LIMITED, asked), now)
+        turn = admission.advance(now)
+        assert not turn.granted, "a hot loop"
+        now = turn.next_deadline
+    return sent, admission
+
+
+def test_f02_probes_of_a_silent_endpoint_thin_out_and_its_return_is_noticed() -> None:
+    sent, admission = silent_for(1_000.0)
+    probes = sent[12:]  # the first dozen went out before anybody was refused
+    gaps = [later - earlier for earlier, later in itertools.pairwise(probes)]
+    assert gaps == sorted(gaps), "fewer and fewer"
+    assert len(probes) < 60
+    assert all(gap <= max(1.0, 0.11 * at) for gap, at in zip(gaps, probes[1:], strict=True))
+    assert admission.statistics(CHAT, 1_000.0).probing
+    (probe,) = admission.advance(2_000.0).granted
+    admission.release(probe.permit, SUCCESS, 2_001.0)
+    turn = admission.advance(2_001.0)
+    assert len(turn.granted) > 1, "all of it at once"
+    assert [type(change) for change in turn.changes][-1] is Recovered
+
+
+def test_a_silent_endpoint_is_asked_no_sooner_than_it_says() -> None:
+    sent, _ = silent_for(200.0, asked=30.0)
+    probes = sent[12:]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(probes)]
+    assert min(gaps) >= 30.0
+
+
+def test_f04_a_refusal_at_limit_one_pins_no_ceiling() -> None:
+    limit = AIMDLimit(8)
+    for n in range(20):
+        limit.on_sample(
+            Sample(float(n), n + 0.5, 0.5, 1, limit.value(n), 1, OutcomeKind.RATE_LIMITED)
+        )
+    assert limit.value(20.0) == 1
+    assert limit.ceiling == 2, "the last that lowered it, and none after"
+
+
+def test_f30_the_queue_holds_no_more_than_what_waits() -> None:
+    admission = one_pool(2)
+    for n in range(2_000):
+        waiter = admission.enqueue(
+            CHAT, float(n), flow=n % 50, not_before=n + 0.5, deadline=n + 9.0
+        )
+        admission.advance(float(n))
+        if n % 3:
+            admission.cancel(waiter, float(n))
+    queue = admission._pools[CHAT].model.budget.queue
+    assert queue.entries() <= 2 * queue.flows + 16
+    assert len(admission._due) <= 64 + 2 * admission.waiting + 2
+
+
+def test_a_spent_quota_does_not_move_the_limit() -> None:
+    admission = RequestAdmission()
+    admission.register(CHAT, CeilingLimit(64), cap=64, aggregate_cap=64)
+    held = grant(admission, 0.0, 12)
+    for permit in held[:6]:
+        admission.release(permit, SUCCESS, 1.0)
+    before = admission.statistics(CHAT, 1.0).limit
+    spent = Outcome(OutcomeKind.RATE_LIMITED, 5.0, spent="tokens")
+    admission.release(held[6], spent, 1.5)
+    turn = admission.advance(1.5)
+    assert admission.statistics(CHAT, 1.5).limit == before
+    assert turn.changes[-1] == CooldownStart(CHAT, 6.5, "tokens")

@@ -89,6 +89,11 @@ class AIMDLimit:
     def pause(self, now: float) -> float:
         return self._pause_s
 
+    def recap(self, cap: int) -> None:
+        # It starts at its cap, so one that was never refused goes to the new one.
+        self._limit = cap if self.ceiling is None else min(self._limit, cap)
+        self._cap = cap
+
     def forgive(self, now: float) -> None:
         """Grows again by itself."""
 

@@ -35,6 +35,10 @@ class Limit(Protocol):
         """Seconds to stop granting after a refusal that named no time itself."""
         ...
 
+    def recap(self, cap: int) -> None:
+        """The limit may not exceed another cap from now on, at least 1."""
+        ...
+
     def forgive(self, now: float) -> None:
         """The refusals so far were for want of a quota per minute, and not of this limit's."""
         ...

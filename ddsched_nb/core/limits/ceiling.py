@@ -95,6 +95,10 @@ class CeilingLimit:
     def pause(self, now: float) -> float:
         return self._pause_s if self._service_s is None else min(self._pause_s, self._service_s)
 
+    def recap(self, cap: int) -> None:
+        self._cap = cap
+        self._limit = min(self._limit, cap)
+
     def forgive(self, now: float) -> None:
         self.ceiling = self._lost_at = None
         self._changed_at = now

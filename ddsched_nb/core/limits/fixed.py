@@ -38,5 +38,8 @@ class FixedLimit:
     def pause(self, now: float) -> float:
         return self._pause_s
 
+    def recap(self, cap: int) -> None:
+        self._cap = cap
+
     def forgive(self, now: float) -> None:
         """Has learned nothing."""

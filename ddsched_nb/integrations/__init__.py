@@ -1,0 +1,1 @@
+"""Other people's clients and tools. Each module needs an extra of its own."""
