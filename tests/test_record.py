@@ -16,8 +16,8 @@ from ddsched_nb.core.model import (
     FlowKey,
     OutcomeKind,
     PoolKey,
-    ReleaseStatus,
     Quota,
+    ReleaseStatus,
     ResourceKey,
 )
 from ddsched_nb.errors import RecordError

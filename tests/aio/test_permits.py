@@ -122,7 +122,7 @@ async def test_threads_and_coroutines_wait_in_one_queue() -> None:
     before = asyncio.ensure_future(in_loop("before"))
     await asyncio.sleep(0)
     thread = asyncio.ensure_future(asyncio.to_thread(in_thread))
-    while limiter.waiting < 2:
+    while limiter.waiting < 2:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     after = asyncio.ensure_future(in_loop("after"))
     await asyncio.sleep(0)

@@ -108,10 +108,10 @@ async def test_an_error_gives_its_permit_back(status: int) -> None:
         assert transport.limiter.statistics(POOL).failed == tries
 
 
-async def test_nobody_there_gives_its_permit_back(unused_tcp_port: int = 9) -> None:
+async def test_nobody_there_gives_its_permit_back() -> None:
     transport = AdmittedTransport()
     client = openai.AsyncOpenAI(
-        base_url=f"http://127.0.0.1:{unused_tcp_port}/v1",
+        base_url="http://127.0.0.1:9/v1",
         api_key="none",
         max_retries=0,
         http_client=httpx.AsyncClient(transport=transport),
