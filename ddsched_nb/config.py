@@ -37,9 +37,10 @@ class RequestAdmissionConfig(_Settings):
     """How the limit of a model moves. Durations in seconds.
 
     Attributes:
-        limit: `ceiling` stays at what was really served and probes for more; `aimd` is the
-            reference's: a factor down, a step up; `fixed` keeps it at the cap. The other fields
-            but `cooldown_s` are those of `aimd`.
+        limit: `ceiling` stays at what was really served and probes for more; `latency` is for
+            servers that refuse nothing and get slower; `aimd` is the reference's: a factor down, a
+            step up; `fixed` keeps it at the cap. The other fields but `cooldown_s` are those of
+            `aimd`.
         multiplicative_decrease_factor: What a burst of refusals multiplies the limit by.
         additive_increase_step: What growth adds.
         successes_until_increase: Successes that make it grow.
@@ -47,7 +48,7 @@ class RequestAdmissionConfig(_Settings):
         startup_ramp_s: Time in which the limit rises from 1 to the cap; 0 starts at the cap.
     """
 
-    limit: Literal["ceiling", "aimd", "fixed"] = "ceiling"
+    limit: Literal["ceiling", "latency", "aimd", "fixed"] = "ceiling"
     multiplicative_decrease_factor: Annotated[float, Field(gt=0, lt=1)] = 0.75
     additive_increase_step: Annotated[int, Field(ge=1)] = 1
     successes_until_increase: Annotated[int, Field(ge=1)] = 25

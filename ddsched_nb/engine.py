@@ -28,7 +28,7 @@ from ddsched_nb.config import RequestAdmissionConfig, RunConfig
 from ddsched_nb.core.dispatch import Dispatcher
 from ddsched_nb.core.events import FlowShape
 from ddsched_nb.core.frontier import Frontier
-from ddsched_nb.core.limits import AIMDLimit, CeilingLimit, FixedLimit, Limit
+from ddsched_nb.core.limits import AIMDLimit, CeilingLimit, FixedLimit, LatencyLimit, Limit
 from ddsched_nb.core.metadata import default_metadata
 from ddsched_nb.core.model import PoolKey
 from ddsched_nb.core.pacing import Pacing
@@ -192,6 +192,8 @@ def make_limit(config: RequestAdmissionConfig, cap: int, now: float) -> Limit:
         return FixedLimit(cap, pause_s=config.cooldown_s)
     if config.limit == "ceiling":
         return CeilingLimit(cap, pause_s=config.cooldown_s)
+    if config.limit == "latency":
+        return LatencyLimit(cap, pause_s=config.cooldown_s)
     return AIMDLimit(
         cap,
         started_at=now,

@@ -6,7 +6,8 @@ from ddsched_nb.core.limits.aimd import AIMDLimit
 from ddsched_nb.core.limits.base import Cooldown, Limit
 from ddsched_nb.core.limits.ceiling import CeilingLimit
 from ddsched_nb.core.limits.fixed import FixedLimit
+from ddsched_nb.core.limits.latency import LatencyLimit
 
-LIMITS: tuple[type[Limit], ...] = (FixedLimit, AIMDLimit, CeilingLimit)
+LIMITS: tuple[type[Limit], ...] = (FixedLimit, AIMDLimit, CeilingLimit, LatencyLimit)
 
-__all__ = ["LIMITS", "AIMDLimit", "CeilingLimit", "Cooldown", "FixedLimit", "Limit"]
+__all__ = ["LIMITS", "AIMDLimit", "CeilingLimit", "Cooldown", "FixedLimit", "LatencyLimit", "Limit"]
