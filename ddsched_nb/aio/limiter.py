@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Hashable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 from ddsched_nb.aio.account import Account
 from ddsched_nb.aio.background import background_loop
 from ddsched_nb.aio.bus import EventBus
 from ddsched_nb.aio.membership import LimitPoint, Membership
-from ddsched_nb.aio.permits import PermitInUse, in_use, refuse_on_a_loop, wait_in_thread
+from ddsched_nb.aio.permits import Holding, refuse_on_a_loop, wait_in_thread
 from ddsched_nb.aio.reporters import RequestReporter
 from ddsched_nb.core.limits import CeilingLimit, Limit
 from ddsched_nb.core.model import (
@@ -243,15 +242,14 @@ class RequestLimiter:
             self._reporter.released(permit, outcome, status, 0, now)
         return status
 
-    @asynccontextmanager
-    async def permit(
+    def permit(
         self,
         pool: PoolKey | None = None,
         *,
         model: str | None = None,
         domain: Domain = "chat",
         **wait: Any,
-    ) -> AsyncIterator[PermitInUse]:
+    ) -> Holding:
         """Holds a permit around a call: `async with limiter.permit(model="writer"): ...`.
 
         The outcome is read from the exception that leaves the block, or from `held.outcome`;
@@ -263,9 +261,8 @@ class RequestLimiter:
             domain: What the model is asked for.
             **wait: As of `acquire`.
         """
-        permit = await self.acquire(self.pool(pool, model, domain), **wait)
-        with in_use(permit, self.release) as held:
-            yield held
+        where = self.pool(pool, model, domain)
+        return Holding(lambda: self.acquire(where, **wait), self.release)
 
     def acquire_blocking(
         self,
@@ -292,12 +289,9 @@ class RequestLimiter:
         """As `release`, from a plain thread."""
         self._owner().call_soon_threadsafe(self.release, permit, outcome)
 
-    @contextmanager
-    def permit_blocking(self, pool: PoolKey | None = None, **what: Any) -> Iterator[PermitInUse]:
+    def permit_blocking(self, pool: PoolKey | None = None, **what: Any) -> Holding:
         """As `permit`, for a plain thread: `with limiter.permit_blocking(model="writer"): ...`."""
-        permit = self.acquire_blocking(pool, **what)
-        with in_use(permit, self.release_blocking) as held:
-            yield held
+        return Holding.of(self.acquire_blocking(pool, **what), self.release_blocking)
 
     def pool(
         self, pool: PoolKey | None = None, model: str | None = None, domain: Domain = "chat"

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from ddsched_nb.clients.outcomes import classify
@@ -42,23 +41,57 @@ class PermitInUse:
         self.outcome = Outcome(OutcomeKind.SUCCESS, usage=usage, quotas=quotas)
 
 
-@contextmanager
-def in_use(permit: Permit, give_back: Callable[[Permit, Outcome], object]) -> Iterator[PermitInUse]:
-    """Holds a permit for a block, and gives it back once with how the block ended.
+class Holding:
+    """A permit for a block: `async with` waits for it, `with` has one already.
+
+    Gives it back once, with how the block ended. A class and not a generator, which would cost as
+    much as all the rest of a hand-off.
 
     Args:
-        permit: Was just granted.
+        acquire: Waits for a permit.
         give_back: Takes it with the outcome.
     """
-    held, outcome = PermitInUse(permit), CANCELLED
-    try:
-        yield held
-        outcome = held.outcome or classify(None)
-    except BaseException as error:
-        outcome = held.outcome or classify(error)
-        raise
-    finally:
-        give_back(permit, outcome)
+
+    __slots__ = ("_acquire", "_give_back", "_held")
+
+    def __init__(
+        self,
+        acquire: Callable[[], Awaitable[Permit]],
+        give_back: Callable[[Permit, Outcome], object],
+    ) -> None:
+        self._acquire = acquire
+        self._give_back = give_back
+        self._held: PermitInUse | None = None
+
+    @classmethod
+    def of(cls, permit: Permit, give_back: Callable[[Permit, Outcome], object]) -> Holding:
+        """Holds a permit that was just granted."""
+        made = cls(_nobody_waits, give_back)
+        made._held = PermitInUse(permit)
+        return made
+
+    async def __aenter__(self) -> PermitInUse:
+        held = self._held = PermitInUse(await self._acquire())
+        return held
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._end(error)
+
+    def __enter__(self) -> PermitInUse:
+        assert self._held is not None, "a block that waits for its permit is `async with`"
+        return self._held
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        held = self._held
+        if held is not None:
+            self._give_back(held.permit, held.outcome or classify(error))
+
+
+async def _nobody_waits() -> Permit:
+    raise AssertionError("its permit is there already")
 
 
 def wait_in_thread(

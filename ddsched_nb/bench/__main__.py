@@ -1,4 +1,4 @@
-"""`python -m ddsched_nb.bench WHAT`: endpoint, tasks, store, limits, reality, rehearsal."""
+"""`python -m ddsched_nb.bench WHAT`: endpoint, tasks, store, limits, quotas, handoff, ..."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import platform
 import sys
 from collections.abc import Sequence
 
-from ddsched_nb.bench import endpoint, limits, reality, storing, tasks
+from ddsched_nb.bench import endpoint, handoff, limits, reality, storing, tasks
 from ddsched_nb.bench.scenarios import SCENARIOS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures and prints a table, with the facts of the machine above it."""
     parser = argparse.ArgumentParser(prog="python -m ddsched_nb.bench", description=__doc__)
-    kinds = ["endpoint", "tasks", "store", "limits", "reality", "rehearsal"]
+    kinds = ["endpoint", "tasks", "store", "limits", "quotas", "handoff", "reality", "rehearsal"]
     parser.add_argument("what", choices=kinds)
     parser.add_argument("--scenario", choices=[s.name for s in SCENARIOS], action="append")
     parser.add_argument("--workload", choices=reality.WORKLOADS, action="append")
@@ -34,6 +34,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if chosen.what == "limits":
         print(endpoint.table(limits.trials()))
         print(endpoint.table(limits.sweep()))
+        print(endpoint.table(limits.latency_trials()))
+        print(endpoint.table(limits.fairness()))
+        return 0
+    if chosen.what == "quotas":
+        print(endpoint.table(limits.quota_trials()))
+        return 0
+    if chosen.what == "handoff":
+        print(endpoint.table([handoff.compare(waiters) for waiters in (50, 2_000)]))
+        print(endpoint.table([handoff.idle()]))
         return 0
     if chosen.what == "store":
         print(endpoint.table(storing.large(1_000_000, 1_000)))

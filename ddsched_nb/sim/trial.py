@@ -2,7 +2,7 @@
 
 No pipeline, no scheduler and no event loop stand between the limit and what it is judged by.
 Request admission, the very one that runs in production, is asked at each instant at which something
-happens. An hour of a hundred thousand requests takes about a second.
+happens. An hour of a hundred thousand requests takes about two seconds.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class LimitTrial:
     answered: int
     refused: int
     history: tuple[tuple[float, int], ...] = field(repr=False)
-    latency_s: float = 0.0
-    shares: tuple[float, ...] = ()
-    tokens: int = 0
+    latency_s: float = field(default=0.0, repr=False)
+    shares: tuple[float, ...] = field(default=(), repr=False)
+    tokens: int = field(default=0, repr=False)
 
     @property
     def refusals_per_success(self) -> float:

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddsched_nb.core.limits import LIMITS, AIMDLimit, CeilingLimit, FixedLimit, Limit
+from ddsched_nb.core.limits import (
+    LIMITS,
+    AIMDLimit,
+    CeilingLimit,
+    FixedLimit,
+    LatencyLimit,
+    Limit,
+    RampLimit,
+    WindowLimit,
+)
 from ddsched_nb.core.model import OutcomeKind, Sample
 from ddsched_nb.errors import ConfigError
 
@@ -20,6 +29,10 @@ MAKE: tuple[Callable[[int], Limit], ...] = (
     lambda cap: CeilingLimit(cap),
     lambda cap: CeilingLimit(cap, start=1, pause_s=0.0),
     lambda cap: AIMDLimit(cap, started_at=10.0, startup_ramp_s=30.0),
+    lambda cap: LatencyLimit(cap),
+    lambda cap: RampLimit(CeilingLimit(cap), ramp_s=30.0, started_at=10.0),
+    lambda cap: WindowLimit(LatencyLimit(cap), window_s=2.0, at_least=2),
+    lambda cap: RampLimit(WindowLimit(AIMDLimit(cap)), ramp_s=5.0, started_at=12.0),
 )
 
 
@@ -29,7 +42,7 @@ def sample(now: float, outcome: OutcomeKind, *, limit: int, in_flight: int | Non
 
 
 def test_every_limit_is_under_contract() -> None:
-    assert {type(make(4)) for make in MAKE} == set(LIMITS)
+    assert {type(make(4)) for make in MAKE} == {*LIMITS, RampLimit, WindowLimit}
     assert len({kind.name for kind in LIMITS}) == len(LIMITS)
 
 
@@ -240,3 +253,47 @@ def test_a_ceiling_that_is_not_in_use_does_not_grow() -> None:
 def test_what_is_no_ceiling(fields: dict[str, float], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         CeilingLimit(**fields)  # type: ignore[arg-type]
+
+
+def test_a_ramp_lets_out_more_and_more_and_then_all() -> None:
+    limit = RampLimit(FixedLimit(11), ramp_s=10.0, started_at=5.0)
+    assert [limit.value(5.0 + passed) for passed in (0, 1, 5, 9.9, 10, 50)] == [1, 2, 6, 10, 11, 11]
+    assert limit.next_change(5.0) == 6.0
+    assert limit.next_change(15.0) == math.inf
+    assert limit.name == "ramp(fixed)"
+
+
+def test_a_window_hands_on_its_mean_and_a_refusal_at_once() -> None:
+    seen: list[Sample] = []
+
+    class Watching(FixedLimit):
+        def on_sample(self, sample: Sample) -> None:
+            seen.append(sample)
+
+    limit = WindowLimit(Watching(4), window_s=2.0, at_least=3)
+    for now, rtt in ((0.0, 1.0), (1.0, 2.0), (1.5, 3.0), (2.5, 6.0)):
+        limit.on_sample(Sample(now - rtt, now, rtt, 4, 4, 4, OutcomeKind.SUCCESS))
+    assert [(s.now, s.rtt) for s in seen] == [(2.5, 3.0)]
+    limit.on_sample(sample(3.0, OutcomeKind.RATE_LIMITED, limit=4))
+    assert seen[-1].outcome is OutcomeKind.RATE_LIMITED
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: RampLimit(FixedLimit(1), ramp_s=-1.0), "ramp_s of a ramp is -1"),
+        (lambda: WindowLimit(FixedLimit(1), window_s=0.0), "are 0.0, 10"),
+        (lambda: LatencyLimit(0), "cap and start of a latency limit are 0, 12"),
+        (lambda: LatencyLimit(4, pause_s=-1.0), "pause_s of a latency limit is -1"),
+    ],
+)
+def test_what_is_no_wrapper_and_no_latency_limit(make: Callable[[], Limit], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        make()
+
+
+def test_another_cap_reaches_every_limit() -> None:
+    for make in MAKE:
+        limit = make(8)
+        limit.recap(3)
+        assert limit.value(1e6) <= 3

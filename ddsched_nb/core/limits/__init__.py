@@ -7,7 +7,18 @@ from ddsched_nb.core.limits.base import Cooldown, Limit
 from ddsched_nb.core.limits.ceiling import CeilingLimit
 from ddsched_nb.core.limits.fixed import FixedLimit
 from ddsched_nb.core.limits.latency import LatencyLimit
+from ddsched_nb.core.limits.wrappers import RampLimit, WindowLimit
 
 LIMITS: tuple[type[Limit], ...] = (FixedLimit, AIMDLimit, CeilingLimit, LatencyLimit)
 
-__all__ = ["LIMITS", "AIMDLimit", "CeilingLimit", "Cooldown", "FixedLimit", "LatencyLimit", "Limit"]
+__all__ = [
+    "LIMITS",
+    "AIMDLimit",
+    "CeilingLimit",
+    "Cooldown",
+    "FixedLimit",
+    "LatencyLimit",
+    "Limit",
+    "RampLimit",
+    "WindowLimit",
+]
