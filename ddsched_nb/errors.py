@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 __all__ = [
+    "AccessDenied",
     "AdmissionClosed",
     "AnswerDidNotParse",
     "CallFailed",
@@ -169,6 +170,10 @@ class GeneratorBug(RunError):
         super().__init__(message)
         self.column = column
         self.row = row
+
+
+class AccessDenied(RunError):
+    """An endpoint refuses the key, or what it may use, and served nothing with it before."""
 
 
 class RunStalled(RunError):

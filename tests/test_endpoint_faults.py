@@ -107,8 +107,7 @@ async def test_what_may_pass_is_tried_again(fault: dict[str, object]) -> None:
 
 DROPS = {
     400: "HTTP 400",
-    401: "HTTP 401.*check the API key",
-    403: "HTTP 403.*check the API key",
+    404: "HTTP 404.*check base_url",
     413: "HTTP 413",
     422: "HTTP 422",
 }
@@ -127,6 +126,32 @@ async def test_what_cannot_pass_drops_its_row_at_once(status: int) -> None:
     for error in run.errors:
         with pytest.raises(AssertionError, match=DROPS[status]):
             raise AssertionError(error.reason)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_key_that_is_refused_ends_the_run_at_once(status: int) -> None:
+    faults = [{"kind": "error", "status": status, "share": 1.0, "attempts": None}]
+    async with EmbeddedEndpoint([profile(faults=faults)]) as endpoint:
+        run = dd.start(asking(endpoint.base_url), table=topics(400))
+        said = f"HTTP {status}.*check the API key.*no call of this model was served before"
+        with pytest.raises(errors.AccessDenied, match=said):
+            await asyncio.wait_for(run._await(), 30)
+        assert endpoint.stats()["m"].requests < 60, "what was on its way, and no more"
+    assert run.state == "failed"
+
+
+async def test_who_was_served_before_loses_only_what_is_refused() -> None:
+    # As some endpoints refuse what their moderation does not like.
+    fault = {"kind": "error", "status": 403, "share": 0.3, "attempts": None}
+    async with EmbeddedEndpoint([profile(faults=[fault])]) as endpoint:
+        pipeline = asking(endpoint.base_url, max_parallel_requests=1)
+        # The first row is served, as this endpoint picks whom it refuses by the prompt.
+        table = {"topic": [f"thing {i}" for i in range(ROWS)]}
+        run = dd.start(pipeline, table=table, config=dd.RunConfig(disable_early_shutdown=True))
+        await asyncio.wait_for(run._await(), 30)
+        assert endpoint.stats()["m"].requests == ROWS, "none is tried again"
+    assert 0 < run.summary().dropped < ROWS
+    assert all("HTTP 403" in error.reason for error in run.errors)
 
 
 async def test_a_redirect_is_not_followed() -> None:
@@ -149,7 +174,7 @@ async def test_f16_nobody_there_ends_the_run_and_says_why(address: str, said: st
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     run = dd.start(
-        asking(address.format(port=port)),
+        asking(address.format(port=port), timeout_s=10.0),
         table=topics(60),
         config=dd.RunConfig(retry=FAST, shutdown_error_window=10),
     )

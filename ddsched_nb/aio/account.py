@@ -15,8 +15,8 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from ddsched_nb.core.model import Outcome, OutcomeKind, Permit, PoolKey, ReleaseStatus
-from ddsched_nb.core.pools import Change
-from ddsched_nb.core.request_admission import RequestAdmission, Turn
+from ddsched_nb.core.pools import Change, Turn
+from ddsched_nb.core.request_admission import RequestAdmission
 from ddsched_nb.errors import ConfigError, QueueTimeout
 
 CANCELLED = Outcome(OutcomeKind.LOCAL_CANCELLED)

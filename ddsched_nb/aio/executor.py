@@ -17,7 +17,7 @@ from ddsched_nb.clients.outcomes import classify
 from ddsched_nb.core.model import SUCCESS, Outcome, OutcomeKind, Permit, PoolKey, Quota, Usage
 from ddsched_nb.core.retries import CallHistory, GiveUp, RetryPlan
 from ddsched_nb.core.run_limits import RetryBudget
-from ddsched_nb.errors import QueueTimeout, RunStalled
+from ddsched_nb.errors import AccessDenied, QueueTimeout, RunStalled
 
 
 class Answer(Protocol):
@@ -79,6 +79,7 @@ class ModelExecutor:
 
         Raises:
             RunStalled: The endpoint refused for so long that the run should end.
+            AccessDenied: It refuses the key, and served nothing with it before.
             Exception: What the last attempt raised, where no further one is due.
         """
         history = CallHistory()
@@ -157,6 +158,8 @@ class ModelExecutor:
             return decision.not_before
         if decision.reason == "stalled":
             raise self._stalled(pool) from error
+        if decision.reason == "denied":
+            raise AccessDenied(f"{error}; no call of this model was served before") from error
         raise error
 
     def _stalled(self, pool: PoolKey) -> RunStalled:

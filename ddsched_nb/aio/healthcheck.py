@@ -13,7 +13,7 @@ from ddsched_nb.aio.context import ModelBinding
 from ddsched_nb.aio.executor import Answer, ModelExecutor
 from ddsched_nb.clients.base import ChatRequest, EmbeddingRequest
 from ddsched_nb.core.model import PoolKey, Quota, Usage
-from ddsched_nb.errors import HealthcheckFailed, ProviderError, RunStalled
+from ddsched_nb.errors import AccessDenied, HealthcheckFailed, ProviderError, RunStalled
 
 _QUESTION = "Reply with OK."
 
@@ -56,7 +56,7 @@ async def _check(binding: ModelBinding, executor: ModelExecutor) -> str:
     """Why a model is of no use; empty if it answers."""
     try:
         await executor.call(healthcheck_pool(binding.pool), lambda: _try(binding))
-    except (ProviderError, RunStalled) as error:
+    except (AccessDenied, ProviderError, RunStalled) as error:
         return str(error)
     return ""
 

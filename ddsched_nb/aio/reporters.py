@@ -197,6 +197,7 @@ class RequestReporter(_Reporter):
                 pool.algorithm,
                 *declared,
                 None if budget is None else _shape_of(budget),
+                pool.signals,
             )
             self._bus.publish(registered)
 

@@ -17,7 +17,7 @@ import aiohttp
 import msgspec
 
 from ddsched_nb.clients.keys import ApiKey
-from ddsched_nb.clients.outcomes import RETRYABLE, UNAVAILABLE
+from ddsched_nb.clients.outcomes import DENIED, RETRYABLE, UNAVAILABLE
 from ddsched_nb.clients.quotas import read_quotas, retry_after_s, spent_quota
 from ddsched_nb.core.model import Quota, QuotaUnit
 from ddsched_nb.errors import FailureKind, ProviderError
@@ -143,7 +143,7 @@ class FailureReader:
         )
 
     def _advice(self, status: int, model: str) -> str:
-        if status in (401, 403):
+        if status in DENIED:
             return f"; check the API key from {self.key.source} and what it may use"
         if status == 404:
             return f"; check base_url (it usually ends in /v1) and the model id {model!r}"

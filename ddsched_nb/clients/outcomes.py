@@ -12,7 +12,7 @@ from ddsched_nb.clients.quotas import read_quotas, retry_after_s, spent_quota
 from ddsched_nb.core.model import Outcome, OutcomeKind, Usage
 from ddsched_nb.errors import AdmissionClosed, ProviderError, QueueTimeout
 
-__all__ = ["RETRYABLE", "UNAVAILABLE", "classify", "of_status"]
+__all__ = ["DENIED", "RETRYABLE", "UNAVAILABLE", "classify", "of_status"]
 
 _CANCELLING = (
     AdmissionClosed,
@@ -27,6 +27,9 @@ RETRYABLE = frozenset({408, 409, 425, _RATE_LIMITED})
 
 UNAVAILABLE = frozenset({502, 503, 504, 529})
 """Nobody is there to serve anything, as far as one answer can say."""
+
+DENIED = frozenset({401, 403})
+"""The key, or what it may use, is refused."""
 
 _TIMEOUTS = frozenset({"APITimeoutError", "TimeoutException"})
 _NOBODY_THERE = frozenset({"ConnectError", "ConnectionRefusedError"})
@@ -60,6 +63,7 @@ def classify(error: BaseException | None, usage: Usage | None = None) -> Outcome
             error.quotas,
             error.spent,
             error.unavailable,
+            error.status in DENIED,
         )
     if isinstance(error, _CANCELLING):
         return _CANCELLED
@@ -107,4 +111,5 @@ def of_status(status: int, headers: Mapping[str, str], said: str = "") -> Outcom
         quotas,
         spent_quota(quotas, said) if refused else None,
         status in UNAVAILABLE,
+        status in DENIED,
     )

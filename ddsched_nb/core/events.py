@@ -194,7 +194,8 @@ class BudgetShape(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 class RequestResourceRegistered(RequestEvent, frozen=True, gc=False, omit_defaults=True):
     """A pool came into being; `aggregate_cap` is that of its provider/model, over all domains.
 
-    Rates per minute are those that were declared.
+    Rates per minute are those that were declared. `signals` is what can move the limit: none of
+    them, and it never moves; no latency, and a server that only gets slower is not noticed.
     """
 
     cap: int
@@ -204,6 +205,7 @@ class RequestResourceRegistered(RequestEvent, frozen=True, gc=False, omit_defaul
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     budget: BudgetShape | None = None
+    signals: tuple[str, ...] = ()
 
 
 class RequestPoolShared(RequestEvent, frozen=True, gc=False):

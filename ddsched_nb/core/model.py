@@ -219,6 +219,7 @@ class Outcome(NamedTuple):
         spent: The quota that a refusal says is spent; None where too many were in flight, or where
             the server did not say.
         unavailable: Whether nobody was there to serve anything: no connection, 502, 503, 504, 529.
+        denied: Whether the key, or what it may use, was refused: 401, 403.
     """
 
     kind: OutcomeKind
@@ -228,6 +229,7 @@ class Outcome(NamedTuple):
     quotas: tuple[Quota, ...] = ()
     spent: QuotaUnit | None = None
     unavailable: bool = False
+    denied: bool = False
 
 
 SUCCESS = Outcome(OutcomeKind.SUCCESS)

@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 from ddsched_nb.core.fair_queue import FairQueue, Ticket
-from ddsched_nb.core.limits import Limit
+from ddsched_nb.core.limits import Limit, Signal
 from ddsched_nb.core.model import (
     REMOTE_OUTCOMES,
     ModelKey,
@@ -22,6 +22,8 @@ from ddsched_nb.core.model import (
     Sample,
 )
 from ddsched_nb.core.pacing import Pacing, PacingStatistics, Ticking
+
+WaiterId = int
 
 PROBE_SHARE = 0.1
 """Probes of an endpoint that serves nothing come as often as each tenth of the time since."""
@@ -65,6 +67,22 @@ class Recovered(NamedTuple):
 Change = LimitChange | CooldownStart | Recovered
 
 
+class Grant(NamedTuple):
+    """A waiter's permit."""
+
+    waiter: WaiterId
+    permit: Permit
+
+
+class Turn(NamedTuple):
+    """What one `advance` decided."""
+
+    granted: list[Grant]
+    expired: list[WaiterId]
+    changes: list[Change]
+    next_deadline: float
+
+
 class Budget(NamedTuple):
     """What several models of one account share.
 
@@ -96,6 +114,7 @@ class PoolStatistics(NamedTuple):
     last_success_at: float
     tokens: int
     probing: bool = False
+    signals: tuple[Signal, ...] = ()
     pacing: tuple[PacingStatistics, ...] = ()
 
 
@@ -269,6 +288,7 @@ class PoolState:
             last_success_at=self.last_success_at,
             tokens=self.tokens,
             probing=self.silent_since is not None,
+            signals=self.limit.signals,
             pacing=tuple(
                 found
                 for pacing in (self.pacing, self.model.budget.pacing)

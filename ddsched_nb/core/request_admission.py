@@ -13,7 +13,6 @@ import itertools
 import math
 from collections.abc import Hashable
 from heapq import heapify, heappop, heappush
-from typing import NamedTuple
 
 from ddsched_nb.core.fair_queue import check_weight
 from ddsched_nb.core.limits import Limit
@@ -23,36 +22,21 @@ from ddsched_nb.core.pools import (
     Budget,
     BudgetState,
     Change,
+    Grant,
     HeldPermit,
     LimitChange,
     ModelState,
     PoolState,
     PoolStatistics,
+    Turn,
     Waiter,
+    WaiterId,
 )
 from ddsched_nb.errors import ConfigError
-
-WaiterId = int
 
 # Tells the permits of one admission from those of another; it never enters an event.
 _issuers = itertools.count(1)
 _SWEEP_FLOOR = 64
-
-
-class Grant(NamedTuple):
-    """A waiter's permit."""
-
-    waiter: WaiterId
-    permit: Permit
-
-
-class Turn(NamedTuple):
-    """What one `advance` decided."""
-
-    granted: list[Grant]
-    expired: list[WaiterId]
-    changes: list[Change]
-    next_deadline: float
 
 
 _Due = tuple[float, int, Waiter | PoolState | BudgetState, bool]

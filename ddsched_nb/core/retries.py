@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 from ddsched_nb.core.model import Outcome, OutcomeKind, Task
 from ddsched_nb.core.run_limits import RetryBudget
 
-GiveUpReason = Literal["not_retryable", "exhausted", "stalled"]
+GiveUpReason = Literal["not_retryable", "denied", "exhausted", "stalled"]
 
 
 class Retry(NamedTuple):
@@ -93,6 +93,8 @@ class RetryPlan(NamedTuple):
                 return GiveUp("stalled")
             asked = outcome.retry_after
             return Retry(now + (self._backoff(history.refusals) if asked is None else asked))
+        if outcome.denied and last_success_at == -math.inf:
+            return GiveUp("denied")  # whoever asks with this key is told the same
         if not outcome.retryable:
             return GiveUp("not_retryable")
         if history.failures >= self.max_attempts:

@@ -297,3 +297,36 @@ def test_another_cap_reaches_every_limit() -> None:
         limit = make(8)
         limit.recap(3)
         assert limit.value(1e6) <= 3
+
+
+def test_f05_a_limit_says_which_signal_it_hears() -> None:
+    heard = {kind.name: kind.signals for kind in LIMITS}
+    assert heard == {
+        "fixed": (),
+        "aimd": ("refusals",),
+        "ceiling": ("refusals",),
+        "latency": ("refusals", "latency"),
+    }
+    assert RampLimit(LatencyLimit(4), ramp_s=1.0).signals == ("refusals", "latency")
+    assert WindowLimit(FixedLimit(4)).signals == ()
+
+
+@pytest.mark.parametrize("kind", LIMITS, ids=lambda kind: kind.name)
+def test_f05_what_a_limit_says_it_hears_moves_it(kind: type[Limit]) -> None:
+    refused = kind(32)
+    for step in range(40):
+        now, value = float(step), refused.value(float(step))
+        refused.on_sample(
+            Sample(now - 0.5, now, 0.5, value, value, value, OutcomeKind.RATE_LIMITED)
+        )
+    slow = kind(512)
+    high = slow.value(0.0)
+    for step in range(40_000):
+        now = step / 50
+        value = slow.value(now)
+        high = max(high, value)
+        # A server of 4 places with a line before it: twice as many take twice as long.
+        rtt = max(1.0, value / 4)
+        slow.on_sample(Sample(now - rtt, now, rtt, value, value, value, OutcomeKind.SUCCESS))
+    assert (refused.value(41.0) < kind(32).value(0.0)) == ("refusals" in kind.signals)
+    assert (slow.value(801.0) <= 16) == ("latency" in kind.signals)

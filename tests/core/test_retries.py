@@ -35,6 +35,13 @@ def test_what_cannot_be_retried_gives_up_at_once() -> None:
     assert decision == GiveUp("not_retryable")
 
 
+def test_a_key_that_never_worked_is_not_tried_again_and_one_that_did_loses_the_call() -> None:
+    denied = Outcome(OutcomeKind.PROVIDER_FAILURE, retryable=False, denied=True)
+    history = after((5.0, denied))
+    assert PLAN.decide(denied, history, 5.0, last_success_at=-math.inf) == GiveUp("denied")
+    assert PLAN.decide(denied, history, 5.0, last_success_at=4.0) == GiveUp("not_retryable")
+
+
 def test_f15_a_refusal_never_gives_up_while_the_endpoint_serves() -> None:
     history = CallHistory()
     for n in range(10_000):

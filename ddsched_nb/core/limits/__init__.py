@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ddsched_nb.core.limits.aimd import AIMDLimit
-from ddsched_nb.core.limits.base import Cooldown, Limit
+from ddsched_nb.core.limits.base import Cooldown, Limit, Signal
 from ddsched_nb.core.limits.ceiling import CeilingLimit
 from ddsched_nb.core.limits.fixed import FixedLimit
 from ddsched_nb.core.limits.latency import LatencyLimit
@@ -20,5 +20,6 @@ __all__ = [
     "LatencyLimit",
     "Limit",
     "RampLimit",
+    "Signal",
     "WindowLimit",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from ddsched_nb.core.limits.base import Cooldown
+from ddsched_nb.core.limits.base import Cooldown, Signal
 from ddsched_nb.core.model import OutcomeKind, Sample
 from ddsched_nb.errors import ConfigError
 
@@ -35,6 +35,7 @@ class AIMDLimit:
 
     name = "aimd"
     cooldown: Cooldown = "always"
+    signals: tuple[Signal, ...] = ("refusals",)
 
     def __init__(
         self,

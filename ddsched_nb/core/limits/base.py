@@ -7,17 +7,20 @@ from typing import Literal, Protocol
 from ddsched_nb.core.model import Sample
 
 Cooldown = Literal["always", "spent"]
+Signal = Literal["refusals", "latency"]
 
 
 class Limit(Protocol):
     """One algorithm that says how many requests may be in flight.
 
     `cooldown` says when its pool stops granting after a refusal: `always`, or only when the refusal
-    means that the endpoint serves nothing now (`spent`).
+    means that the endpoint serves nothing now (`spent`). `signals` names what moves it: a limit
+    that only hears refusals is blind where an endpoint just gets slower.
     """
 
     name: str
     cooldown: Cooldown
+    signals: tuple[Signal, ...]
 
     def on_sample(self, sample: Sample) -> None:
         """Learns from one finished request with a remote outcome."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 
-from ddsched_nb.core.limits.base import Cooldown
+from ddsched_nb.core.limits.base import Cooldown, Signal
 from ddsched_nb.core.model import OutcomeKind, Sample
 from ddsched_nb.errors import ConfigError
 
@@ -59,6 +59,7 @@ class CeilingLimit:
 
     name = "ceiling"
     cooldown: Cooldown = "spent"
+    signals: tuple[Signal, ...] = ("refusals",)
 
     def __init__(self, cap: int, *, start: int = START, pause_s: float = 1.0) -> None:
         if cap < 1 or start < 1:

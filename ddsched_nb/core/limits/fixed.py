@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ddsched_nb.core.limits.base import Cooldown
+from ddsched_nb.core.limits.base import Cooldown, Signal
 from ddsched_nb.core.model import Sample
 from ddsched_nb.errors import ConfigError
 
@@ -19,6 +19,7 @@ class FixedLimit:
 
     name = "fixed"
     cooldown: Cooldown = "spent"
+    signals: tuple[Signal, ...] = ()
 
     def __init__(self, cap: int, *, pause_s: float = 1.0) -> None:
         if cap < 1:

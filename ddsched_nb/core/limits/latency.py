@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 
-from ddsched_nb.core.limits.base import Cooldown
+from ddsched_nb.core.limits.base import Cooldown, Signal
 from ddsched_nb.core.model import OutcomeKind, Sample
 from ddsched_nb.errors import ConfigError
 
@@ -76,6 +76,7 @@ class LatencyLimit:
 
     name = "latency"
     cooldown: Cooldown = "spent"
+    signals: tuple[Signal, ...] = ("refusals", "latency")
 
     def __init__(self, cap: int, *, start: int = START, pause_s: float = 1.0) -> None:
         if cap < 1 or start < 1:

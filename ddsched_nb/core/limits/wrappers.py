@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from ddsched_nb.core.limits.base import Cooldown, Limit
+from ddsched_nb.core.limits.base import Cooldown, Limit, Signal
 from ddsched_nb.core.model import OutcomeKind, Sample
 from ddsched_nb.errors import ConfigError
 
@@ -32,6 +32,7 @@ class RampLimit:
         self._from = started_at
         self.name = f"ramp({limit.name})"
         self.cooldown: Cooldown = limit.cooldown
+        self.signals: tuple[Signal, ...] = limit.signals
 
     def on_sample(self, sample: Sample) -> None:
         self._limit.on_sample(sample)
@@ -82,6 +83,7 @@ class WindowLimit:
         self._at_least = at_least
         self.name = f"window({limit.name})"
         self.cooldown: Cooldown = limit.cooldown
+        self.signals: tuple[Signal, ...] = limit.signals
         self._opened_at = -math.inf
         self._total = 0.0
         self._count = 0
