@@ -39,8 +39,10 @@ class RequestAdmissionConfig(_Settings):
     Attributes:
         limit: `ceiling` stays at what was really served and probes for more; `latency` is for
             servers that refuse nothing and get slower; `aimd` is the reference's: a factor down, a
-            step up; `fixed` keeps it at the cap. The other fields but `cooldown_s` are those of
-            `aimd`.
+            step up; `fixed` keeps it at the cap. The other fields but `cooldown_s` and `fair` are
+            those of `aimd`.
+        fair: Whether `ceiling` leaves room to others who use the same endpoint, from other
+            processes or machines, and are fair too. Costs up to 3 % of a capacity that moves.
         multiplicative_decrease_factor: What a burst of refusals multiplies the limit by.
         additive_increase_step: What growth adds.
         successes_until_increase: Successes that make it grow.
@@ -49,6 +51,7 @@ class RequestAdmissionConfig(_Settings):
     """
 
     limit: Literal["ceiling", "latency", "aimd", "fixed"] = "ceiling"
+    fair: bool = False
     multiplicative_decrease_factor: Annotated[float, Field(gt=0, lt=1)] = 0.75
     additive_increase_step: Annotated[int, Field(ge=1)] = 1
     successes_until_increase: Annotated[int, Field(ge=1)] = 25

@@ -191,7 +191,7 @@ def make_limit(config: RequestAdmissionConfig, cap: int, now: float) -> Limit:
     if config.limit == "fixed":
         return FixedLimit(cap, pause_s=config.cooldown_s)
     if config.limit == "ceiling":
-        return CeilingLimit(cap, pause_s=config.cooldown_s)
+        return CeilingLimit(cap, pause_s=config.cooldown_s, fair=config.fair)
     if config.limit == "latency":
         return LatencyLimit(cap, pause_s=config.cooldown_s)
     return AIMDLimit(

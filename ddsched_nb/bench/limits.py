@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Callable
 from typing import Any
 
 from ddsched_nb.clients.capacity import Sine
 from ddsched_nb.clients.latency import Latency
 from ddsched_nb.clients.profile import EndpointProfile
+from ddsched_nb.core.limits import CeilingLimit, Limit
 from ddsched_nb.core.pacing import Pacing
 from ddsched_nb.sim.trial import try_limit
 
@@ -42,6 +44,11 @@ CASES = {
     ),
 }
 LIMITS = ("ceiling", "aimd", "fixed")
+_SHARING: dict[str, str | Callable[[int], Limit]] = {
+    "ceiling, fair": lambda cap: CeilingLimit(cap, fair=True),
+    "ceiling": "ceiling",
+    "aimd": "aimd",
+}
 QUOTAS: tuple[tuple[str, str, float], ...] = (
     ("requests", "openai", 1.0),
     ("requests", "anthropic", 10.0),
@@ -158,7 +165,6 @@ def quota_trials(seeds: int = 10) -> list[dict[str, object]]:
         rates: dict[str, float] = {f"{unit}_per_minute": _PER_MINUTE[unit]}
         form = told if told in ("openai", "anthropic", "azure") else None
         described: dict[str, Any] = {
-            "capacity": 1_024,
             "burst_s": burst_s,
             "quota_headers": form,
             **rates,
@@ -193,16 +199,16 @@ def quota_trials(seeds: int = 10) -> list[dict[str, object]]:
     return entries
 
 
-def fairness(seeds: int = 5) -> list[dict[str, object]]:
+def fairness(seeds: int = 10) -> list[dict[str, object]]:
     """Two clients who know nothing of each other, the second 200 s after the first."""
     entries: list[dict[str, object]] = []
     mean = _SERVICE.mean_s
     for capacity in (64, 16):
         profile = EndpointProfile(model="m", capacity=capacity, latency=_SERVICE)
-        for limit in ("ceiling", "aimd"):
+        for limit, make in _SHARING.items():
             seen = [
                 try_limit(
-                    limit,
+                    make,
                     profile,
                     seed=seed,
                     starts=(0.0, 200.0),

@@ -310,6 +310,11 @@ class FairQueue(Generic[T]):
         state = self._flows.get(flow)
         return state.gate if state else None
 
+    def shut_in(self, flow: Hashable) -> bool:
+        """Whether `flow` stands behind a closed gate: a new item of it changes nothing now."""
+        state = self._flows.get(flow)
+        return state is not None and state.gate is not None and self._gates[state.gate].closed
+
     def closed_gates(self) -> dict[Hashable, int]:
         """Closed gates with the number of flows behind each."""
         return {key: gate.live for key, gate in self._gates.items() if gate.closed}

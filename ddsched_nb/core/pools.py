@@ -160,13 +160,15 @@ class Waiter:
 class BudgetState:
     """Models that share a budget, or a model alone: one cap, one fair queue."""
 
-    __slots__ = ("cap", "dirty", "in_flight", "pacing", "queue", "wake_at")
+    __slots__ = ("cap", "dirty", "in_flight", "only", "pacing", "queue", "wake_at")
 
     def __init__(self, cap: float = math.inf, pacing: Pacing | None = None) -> None:
         self.cap = cap
         self.pacing = pacing
         self.in_flight = 0
         self.queue: FairQueue[Waiter] = FairQueue()
+        # Its pool, where it has just one: then nobody needs to be asked while that has no room.
+        self.only: PoolState | None = None
         self.dirty = False
         self.wake_at = math.inf
 

@@ -92,7 +92,9 @@ class RequestAdmission:
             shared = self._budget(budget)
             model = self._models[pool.model_key] = ModelState(pool.model_key, shared, aggregate_cap)
         model.cap = min(model.cap, aggregate_cap)
-        self._pools[pool] = PoolState(pool, model, cap, limit, pacing or Pacing())
+        alone = all(state.model.budget is not model.budget for state in self._pools.values())
+        state = self._pools[pool] = PoolState(pool, model, cap, limit, pacing or Pacing())
+        model.budget.only = state if alone else None
 
     def __contains__(self, pool: PoolKey) -> bool:
         return pool in self._pools
@@ -235,10 +237,10 @@ class RequestAdmission:
 
     def _line_up(self, waiter: Waiter) -> None:
         pool = waiter.pool
-        waiter.ticket = pool.model.budget.queue.enqueue(
-            (pool.key, waiter.client, waiter.flow), waiter, weight=waiter.weight
-        )
-        self._touch(pool.model.budget)
+        budget, flow = pool.model.budget, (pool.key, waiter.client, waiter.flow)
+        waiter.ticket = budget.queue.enqueue(flow, waiter, weight=waiter.weight)
+        if not budget.queue.shut_in(flow):
+            self._touch(budget)
 
     def _known(self, pool: PoolKey) -> PoolState:
         state = self._pools.get(pool)
@@ -273,8 +275,12 @@ class RequestAdmission:
             waiter.pool.model.budget.queue.discard(waiter.ticket)
 
     def _grant(self, budget: BudgetState, now: float, granted: list[Grant]) -> None:
-        queue = budget.queue
+        queue, only = budget.queue, budget.only
         while budget.in_flight < budget.cap:
+            if only is not None and not only.room(now):
+                if queue.flows:
+                    self._wake(only, only.opens_at(now))
+                return
             selection = queue.select()
             if selection is None:
                 return
@@ -339,7 +345,8 @@ class RequestAdmission:
         held = pool.held.get(permit.permit_id)
         if held is None:
             return ReleaseStatus.DUPLICATE
-        return ReleaseStatus.RELEASED if held.permit == permit else ReleaseStatus.STALE
+        same = held.permit is permit or held.permit == permit
+        return ReleaseStatus.RELEASED if same else ReleaseStatus.STALE
 
     def _schedule(self, at: float, what: Waiter | PoolState | BudgetState, *, expiry: bool) -> None:
         if len(self._due) > _SWEEP_FLOOR + 2 * len(self._waiters) + 2 * len(self._pools):

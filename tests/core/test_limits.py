@@ -28,6 +28,7 @@ MAKE: tuple[Callable[[int], Limit], ...] = (
     lambda cap: AIMDLimit(cap),
     lambda cap: CeilingLimit(cap),
     lambda cap: CeilingLimit(cap, start=1, pause_s=0.0),
+    lambda cap: CeilingLimit(cap, fair=True),
     lambda cap: AIMDLimit(cap, started_at=10.0, startup_ramp_s=30.0),
     lambda cap: LatencyLimit(cap),
     lambda cap: RampLimit(CeilingLimit(cap), ramp_s=30.0, started_at=10.0),

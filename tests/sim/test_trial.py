@@ -8,8 +8,11 @@ import pytest
 
 import ddsched_nb as dd
 from ddsched_nb.bench.limits import CASES
-from ddsched_nb.core.limits import FixedLimit
+from ddsched_nb.clients.latency import Latency
+from ddsched_nb.clients.profile import EndpointProfile
+from ddsched_nb.core.limits import CeilingLimit, FixedLimit
 from ddsched_nb.errors import ConfigError
+from ddsched_nb.sim.trial import LimitTrial, try_limit
 from ddsched_nb.views.charts import trial
 from ddsched_nb.views.specs import describe
 
@@ -75,3 +78,24 @@ def test_a_refused_burst_at_an_endpoint_that_serves_does_not_stop_the_pool() -> 
     record = dd.simulate(pipeline, rows=200)
     assert record.result.makespan_s <= 1.15 * 200 * 0.2 / 4
     assert record.result.refused <= 12
+
+
+def test_who_is_fair_shares_with_whoever_comes_and_who_is_not_starves_nobody() -> None:
+    service = Latency(mean_s=1.0, sigma=0.5)
+    profile = EndpointProfile(model="m", capacity=16, latency=service)
+
+    def shared(fair: bool) -> LimitTrial:
+        return try_limit(
+            lambda cap: CeilingLimit(cap, fair=fair),
+            profile,
+            seed=1,
+            starts=(0.0, 50.0),
+            seconds=750.0,
+            skip_s=550.0,
+        )
+
+    among_fair, among_others = shared(True), shared(False)
+    assert among_fair.jain > 0.9
+    assert among_fair.utilization > 0.95
+    assert among_fair.refusals_per_success < 0.01
+    assert min(among_others.shares) > 0

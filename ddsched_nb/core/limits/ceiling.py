@@ -43,6 +43,20 @@ _STRIDE = 0.25
 # A service time where nothing was served yet, and nobody said how long to pause.
 _UNKNOWN_S = 1.0
 _AFTER_A_RISE = 3.0
+# This share of the slots is left free, one at a time for a service time: where all are taken at all
+# times, nobody who comes later is ever served.
+_BREATH = 0.003
+_FAIR_BREATH = 0.01
+# Fair among others: whoever loses or gains a slot has company for so many service times. Meanwhile
+# each refusal leaves this share of the limit to others; it grows by one after so many answers, or
+# service times where few are served, and fast after so
+# many gains in a row.
+_LOST_TO_OTHERS = 150.0
+_GAINED_FROM_OTHERS = 50.0
+_LEFT = 1 / 16
+_ANSWERS_A_STEP = 120.0
+_RAREST_STEP = 30.0
+_GAINS = 3
 
 
 class CeilingLimit:
@@ -52,6 +66,8 @@ class CeilingLimit:
         cap: The limit never exceeds it; at least 1.
         start: The limit before anything is known; at least 1.
         pause_s: Seconds without grants when nothing is served and no refusal named a time.
+        fair: Whether to share with others who use the same endpoint and are fair too, at the cost
+            of a few hundredths of a capacity that moves. Otherwise who came first keeps most.
 
     Raises:
         ConfigError: An argument is out of range.
@@ -61,7 +77,9 @@ class CeilingLimit:
     cooldown: Cooldown = "spent"
     signals: tuple[Signal, ...] = ("refusals",)
 
-    def __init__(self, cap: int, *, start: int = START, pause_s: float = 1.0) -> None:
+    def __init__(
+        self, cap: int, *, start: int = START, pause_s: float = 1.0, fair: bool = False
+    ) -> None:
         if cap < 1 or start < 1:
             raise ConfigError(f"cap and start of a ceiling limit are {cap}, {start}; give >= 1")
         if pause_s < 0:
@@ -79,6 +97,12 @@ class CeilingLimit:
         self._usual = float(self._limit)
         self._gap = _EARLY_PROBE
         self._probe_at = math.inf
+        self._breath_until = -math.inf
+        self._answers = 0
+        self._fair = fair
+        self._company_until = -math.inf
+        self._owed = 0.0
+        self._gains = 0
         self.ceiling: int | None = None
 
     def on_sample(self, sample: Sample) -> None:
@@ -88,10 +112,10 @@ class CeilingLimit:
             self._on_success(sample)
 
     def value(self, now: float) -> int:
-        return self._limit
+        return self._limit - self._leaves_one(now)
 
     def next_change(self, now: float) -> float:
-        return math.inf
+        return self._breath_until if self._leaves_one(now) else math.inf
 
     def pause(self, now: float) -> float:
         return self._pause_s if self._service_s is None else min(self._pause_s, self._service_s)
@@ -108,6 +132,7 @@ class CeilingLimit:
         self._usual += (self._limit - self._usual) / (_MEMORY * self._limit)
         known = self._service_s
         self._service_s = sample.rtt if known is None else known + _SMOOTHING * (sample.rtt - known)
+        self._breathe(sample.now, self._service_s)
         # Proof of the limit: a call that went out at it, with as many being served.
         if sample.sent_at < self._changed_at or sample.served < self._limit:
             return
@@ -121,10 +146,32 @@ class CeilingLimit:
             if self._limit >= (1 - _LOSS) * self._lost_from:
                 self._lost_at = None
             self._gap = _AFTER_A_RISE
+            self._gains += 1
+            self._meet(sample.now, _GAINED_FROM_OTHERS * self._service_s)
+            if sample.now < self._company_until and self._gains < _GAINS:
+                self._plan_probe(sample.now, self._service_s)
+                return
             self._step = max(1, min(2 * self._step, int(_STRIDE * self._limit)))
             self._grow(sample.now, self._step)
         elif sample.now >= self._probe_at:
             self._grow(sample.now, 1)
+
+    def _leaves_one(self, now: float) -> bool:
+        return now < self._breath_until and self._limit > 1
+
+    def _breathe(self, now: float, service: float) -> None:
+        """Leaves a slot free for a service time, after so many answers."""
+        self._answers += 1
+        if self._answers < 1 / (_FAIR_BREATH if self._fair else _BREATH):
+            return
+        self._answers = 0
+        if self._limit == self.ceiling and now >= self._company_until:
+            self._breath_until = now + service
+
+    def _meet(self, now: float, seconds: float) -> None:
+        """Something that others may have done; a loss that is looked for is none of it."""
+        if self._fair and self._lost_at is None:
+            self._company_until = max(self._company_until, now + seconds)
 
     def _grow(self, now: float, step: int) -> None:
         self._limit = min(self._cap, self._limit + step)
@@ -144,16 +191,37 @@ class CeilingLimit:
             # The end of the search.
             self._gap = self._rarest(served)
             lowered = min(served, self._limit)
+            if self._fair and sample.served <= 1:
+                # Nothing of ours is served, and so nothing of ours was lost.
+                self._usual = 1.0
+                self._meet(sample.now, _LOST_TO_OTHERS * service)
         else:
             # What was served is served no more.
             again = sample.now - self._lowered_at < service
             self._drop = min(2 * self._drop, int(_FALL * self._limit) + 1) if again else 1
             lowered = min(served, self._limit - self._drop)
-            self._note_loss(sample.now, lowered)
+            self._lose(sample.now, lowered, service, again=again)
+        if sample.now < self._company_until:
+            lowered -= self._left_to_others(lowered)
         self._limit = self.ceiling = max(1, lowered)
         self._lowered_at = self._changed_at = sample.now
-        self._step = 0
+        self._step = self._gains = 0
         self._plan_probe(sample.now, service)
+
+    def _lose(self, now: float, left: int, service: float, *, again: bool) -> None:
+        if self._fair and not again:
+            # What goes little by little is somebody else's gain, and no loss to be looked for.
+            self._usual -= min(self._usual - left, self._limit - left)
+        self._note_loss(now, left)
+        if not again:
+            self._meet(now, _LOST_TO_OTHERS * service)
+
+    def _left_to_others(self, limit: int) -> int:
+        """Slots to leave; fractions add up, so that a small limit leaves one now and then."""
+        self._owed += _LEFT * limit
+        slots = int(self._owed)
+        self._owed -= slots
+        return slots
 
     def _note_loss(self, now: float, left: int) -> None:
         """Remembers since when much is gone; a slot or two are no loss worth looking for."""
@@ -164,6 +232,8 @@ class CeilingLimit:
 
     def _plan_probe(self, now: float, service: float) -> None:
         gap = self._gap
+        if now < self._company_until:
+            gap = min(_RAREST_STEP, _ANSWERS_A_STEP / self._limit)
         if self._lost_at is not None:
             gone = (now - self._lost_at) / service
             gap = min(max(_EARLY_PROBE, _SHARE_OF_LOSS * gone), _RAREST_AFTER_A_LOSS)
