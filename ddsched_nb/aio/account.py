@@ -154,6 +154,9 @@ class Account:
 
     def _hand_over(self, turn: Turn, now: float) -> list[Permit]:
         """Wakes whom a turn names, then tells of it; gives the permits that nobody waits for."""
+        if not (turn.granted or turn.expired or turn.changes):
+            self._arm(turn.next_deadline)
+            return []
         orphans = []
         told = []
         for waiter, permit in turn.granted:

@@ -181,7 +181,7 @@ class RequestAdmission:
         if not_before > now:
             self._schedule(not_before, waiter, expiry=False)
         else:
-            self._line_up(waiter)
+            self._line_up(waiter, now)
         return waiter.waiter_id
 
     def cancel(self, waiter_id: WaiterId, now: float) -> bool:
@@ -235,11 +235,13 @@ class RequestAdmission:
         """How a pool stands at `now`."""
         return self._pools[pool].statistics(now)
 
-    def _line_up(self, waiter: Waiter) -> None:
+    def _line_up(self, waiter: Waiter, now: float) -> None:
         pool = waiter.pool
         budget, flow = pool.model.budget, (pool.key, waiter.client, waiter.flow)
         waiter.ticket = budget.queue.enqueue(flow, waiter, weight=waiter.weight)
-        if not budget.queue.shut_in(flow):
+        if budget.only is not None and not budget.only.room(now):
+            self._wake(budget.only, budget.only.opens_at(now))
+        elif not budget.queue.shut_in(flow):
             self._touch(budget)
 
     def _known(self, pool: PoolKey) -> PoolState:
@@ -378,7 +380,7 @@ class RequestAdmission:
                 self._forget(what)
                 expired.append(what.waiter_id)
             else:
-                self._line_up(what)
+                self._line_up(what, now)
         return expired
 
     def _next_deadline(self) -> float:

@@ -24,7 +24,7 @@ START = 12
 """The limit before anything is known."""
 
 # Latency that grows by this power of what is in flight is where more is no gain.
-_BALANCE = 0.5
+_BALANCE = 0.45
 # Steps from small to large; after one that was taken the next is larger.
 _STEPS = (1.19, 1.41, 2.0)
 # A phase, in service times: what was sent in the other one must have ended; then what is sent in so
@@ -39,8 +39,8 @@ _WAIT = 2.0
 _CLEAR = 2.0
 _ENOUGH = 300
 # Service times between comparisons where nothing was found; they double.
-_REST = 240.0
-_LONGEST_REST = 960.0
+_REST = 360.0
+_LONGEST_REST = 1_440.0
 # Half a step up was neither tried nor refuted: there it rests.
 _RESTING = 1.09
 _FOLLOW = 0.05
