@@ -85,7 +85,10 @@ class RunConfig(_Settings):
 
     Attributes:
         buffer_size: Rows in a row group, which are finished and handed over together.
-        max_concurrent_row_groups: Row groups open at once.
+        row_groups: How many row groups are open at once: `adaptive` opens as many as keep the first
+            models busy and fewer under pressure; a number keeps it.
+        max_concurrent_row_groups: What `adaptive` never exceeds; without bound but that of rows
+            (8,192, or three groups if that is more) if None.
         max_in_flight_tasks: Tasks running at once; derived from the models' caps if None.
         record: True keeps the events (all of them up to 50,000 tasks, else the last 100,000),
             False keeps none, a path keeps all and saves them there at the end.
@@ -104,7 +107,8 @@ class RunConfig(_Settings):
     """
 
     buffer_size: Annotated[int, Field(ge=1)] = 256
-    max_concurrent_row_groups: Annotated[int, Field(ge=1)] = 4
+    row_groups: Literal["adaptive"] | Annotated[int, Field(ge=1)] = "adaptive"
+    max_concurrent_row_groups: Annotated[int, Field(ge=1)] | None = None
     max_in_flight_tasks: Annotated[int, Field(ge=1)] | None = None
     record: bool | Path = True
     on_bug: Literal["raise", "drop"] = "raise"

@@ -28,6 +28,7 @@ from ddsched_nb.config import RequestAdmissionConfig, RunConfig
 from ddsched_nb.core.dispatch import Dispatcher
 from ddsched_nb.core.events import FlowShape
 from ddsched_nb.core.frontier import Frontier
+from ddsched_nb.core.horizon import Horizon
 from ddsched_nb.core.limits import AIMDLimit, CeilingLimit, FixedLimit, LatencyLimit, Limit
 from ddsched_nb.core.metadata import default_metadata
 from ddsched_nb.core.model import PoolKey
@@ -279,12 +280,19 @@ def _schedule(
     plan = RowGroupPlan(table.rows, config.buffer_size)
     finished = () if store is None else store.groups
     retry = config.retry
+    frontier, resolver = Frontier(graph), Resolver(graph, routings)
+    dispatcher = Dispatcher(TaskAdmission(derive_capacities(caps, config.max_in_flight_tasks)))
+    adaptive = config.row_groups == "adaptive"
+    most = (
+        config.max_concurrent_row_groups if config.row_groups == "adaptive" else config.row_groups
+    )
     return Schedule(
-        Frontier(graph),
-        Resolver(graph, routings),
-        Dispatcher(TaskAdmission(derive_capacities(caps, config.max_in_flight_tasks))),
-        RowGroupGovernor(plan, config.max_concurrent_row_groups, finished),
+        frontier,
+        resolver,
+        dispatcher,
+        RowGroupGovernor(plan, most, finished, adaptive=adaptive),
         Deferrals(retry.max_deferrals, retry.deferral_delay_s, budget),
+        Horizon(graph, resolver, dispatcher, frontier),
     )
 
 

@@ -84,6 +84,10 @@ class SchedulerReporter(_Reporter):
         if not self._bus.listening:
             return
         now, publish = self._clock(), self._bus.publish
+        for change in turn.targets:
+            publish(ev.RowGroupAdmissionTargetChanged(now, self._next(), *change))
+        if turn.blocked is not None:
+            publish(ev.RowGroupAdmissionBlocked(now, self._next(), turn.blocked))
         for group in turn.opened:
             publish(ev.RowGroupAdmitted(now, self._next(), group.index, group.size, open_groups))
         for ready in turn.enqueued:

@@ -104,6 +104,20 @@ class RowGroupAdmitted(Event, frozen=True, gc=False):
     open_groups: int
 
 
+class RowGroupAdmissionTargetChanged(Event, frozen=True, gc=False):
+    """How many row groups may be open, and why that changed."""
+
+    before: int
+    after: int
+    reason: str
+
+
+class RowGroupAdmissionBlocked(Event, frozen=True, gc=False):
+    """Why no further row group is opened; told when the reason changes."""
+
+    reason: str
+
+
 class RowGroupCheckpointed(Event, frozen=True, gc=False):
     row_group: int
     rows_kept: int
@@ -332,6 +346,8 @@ EVENTS: tuple[type[Event], ...] = (
     RunPaused,
     RunResumed,
     RowGroupAdmitted,
+    RowGroupAdmissionTargetChanged,
+    RowGroupAdmissionBlocked,
     RowGroupCheckpointed,
     DependencyReady,
     ReadyEnqueued,

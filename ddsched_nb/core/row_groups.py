@@ -6,10 +6,17 @@ Lazy throughout: a plan of a million groups costs as much as one of two.
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from typing import overload
+from enum import StrEnum
+from typing import NamedTuple, overload
 
 from ddsched_nb.core.model import RowGroup
 from ddsched_nb.errors import ConfigError
+
+# Rows open at once: so many groups' worth, or so many rows if that is more.
+_GROUPS_OF_ROWS = 3
+_MOST_ROWS = 8_192
+# Groups that finish under pressure before the target falls by one.
+_SUSTAINED = 2
 
 
 class RowGroupPlan(Sequence[RowGroup]):
@@ -47,30 +54,91 @@ class RowGroupPlan(Sequence[RowGroup]):
         return f"<RowGroupPlan: {self.rows} rows in {len(self)} groups of {self.size}>"
 
 
+class BlockReason(StrEnum):
+    """Why no further row group is opened now."""
+
+    NO_PENDING_GROUPS = "no_pending_row_groups"
+    ROW_GROUP_CAP = "row_group_cap"
+    ADMITTED_ROWS = "admitted_rows"
+    QUEUED_DEMAND = "queued_demand"
+    SLOTS_LEASED = "all_slots_leased"
+    WORK_AHEAD = "work_ahead"
+
+
+PRESSURE = frozenset({BlockReason.ADMITTED_ROWS, BlockReason.QUEUED_DEMAND})
+"""More is open than can be worked on: the target falls if that lasts."""
+
+
+class Demand(NamedTuple):
+    """What waits for slots, as the governor sees it.
+
+    Attributes:
+        lacking: Slots at the front that neither hold a task nor have one waiting for them.
+        free: Free slots at the front.
+        queued: Tasks queued in all.
+        most_queued: So many of them are enough.
+    """
+
+    lacking: int
+    free: int
+    queued: int
+    most_queued: int
+
+
+class TargetChange(NamedTuple):
+    """The number of row groups that may be open was changed, and why."""
+
+    before: int
+    after: int
+    reason: str
+
+
 class RowGroupGovernor:
-    """Opens row groups in order, a fixed number at a time.
+    """Opens row groups in order: a fixed number at a time, or as many as the work asks for.
+
+    Adaptive, it starts with one. It opens another whenever slots at the front (those of the first
+    models that a row meets) have neither a task nor one that waits for them, until rows, queued
+    tasks or the cap forbid it; several times within one turn, if need be. When groups finish while
+    more is queued, or more rows are open, than can be worked on, the target falls again.
+
+    Source: the target and its guards are those of adaptive row-group admission in Data Designer
+    pull request 661, which only grows.
 
     Args:
         plan: The groups.
-        max_open: How many may be open, at least 1.
+        max_open: How many may be open at the most; without bound if None, and adaptive.
         finished: Indices of groups that an earlier run finished; they are passed over.
+        adaptive: Whether the number follows the work; otherwise it is `max_open`.
 
     Raises:
-        ConfigError: `max_open` is below 1.
+        ConfigError: `max_open` is below 1, or None though the number is fixed.
     """
 
-    def __init__(self, plan: RowGroupPlan, max_open: int, finished: Container[int] = ()) -> None:
-        if max_open < 1:
+    def __init__(
+        self,
+        plan: RowGroupPlan,
+        max_open: int | None,
+        finished: Container[int] = (),
+        *,
+        adaptive: bool = False,
+    ) -> None:
+        if (max_open is None and not adaptive) or (max_open is not None and max_open < 1):
             raise ConfigError(f"max_open is {max_open}; give at least 1")
         self._plan = plan
-        self._max_open = max_open
+        self.cap = len(plan) if max_open is None else max_open
+        self.adaptive = adaptive
+        self.target = 1 if adaptive else self.cap
+        self.blocked: BlockReason | None = None
+        self._most_rows = max(_GROUPS_OF_ROWS * plan.size, _MOST_ROWS)
+        self._pressed = 0
         self._next = 0
         self._open: set[int] = set()
         self._finished = finished
         self._pass_over()
 
     def __repr__(self) -> str:
-        return f"<RowGroupGovernor: {self.open_groups} open of at most {self._max_open}>"
+        kind = f"adaptive, target {self.target}" if self.adaptive else "fixed"
+        return f"<RowGroupGovernor: {self.open_groups} open of at most {self.cap}, {kind}>"
 
     @property
     def total(self) -> int:
@@ -83,13 +151,18 @@ class RowGroupGovernor:
         return len(self._open)
 
     @property
+    def open_rows(self) -> int:
+        """Rows of the open groups."""
+        return sum(self._plan[index].size for index in self._open)
+
+    @property
     def exhausted(self) -> bool:
         """Whether every group was opened."""
         return self._next >= len(self._plan)
 
     def next(self) -> RowGroup | None:
         """Opens the next group if one may be open now."""
-        if self.exhausted or len(self._open) >= self._max_open:
+        if self.exhausted or len(self._open) >= self.target:
             return None
         group = self._plan[self._next]
         self._next += 1
@@ -97,12 +170,42 @@ class RowGroupGovernor:
         self._open.add(group.index)
         return group
 
-    def finish(self, index: int) -> bool:
-        """A group is finished. False, and no change, if it was not open."""
+    def consider(self, demand: Demand) -> TargetChange | None:
+        """Raises the target by one if there is reason to; `blocked` says why not otherwise."""
+        self.blocked = self._reason_against(demand)
+        if self.blocked is not None:
+            return None
+        self._pressed = 0
+        # What is open may have fallen below the target without need for it.
+        before, self.target = self.target, max(self.target, len(self._open)) + 1
+        return TargetChange(before, self.target, "slots_without_work")
+
+    def finish(self, index: int) -> TargetChange | None:
+        """A group is finished; lowers the target if pressure lasted. No change if not open."""
         if index not in self._open:
-            return False
+            return None
         self._open.remove(index)
-        return True
+        if not self.adaptive or self.blocked not in PRESSURE or self.target == 1:
+            return None
+        self._pressed += 1
+        if self._pressed < _SUSTAINED:
+            return None
+        self._pressed = 0
+        self.target -= 1
+        return TargetChange(self.target + 1, self.target, self.blocked)
+
+    def _reason_against(self, demand: Demand) -> BlockReason | None:
+        if self.exhausted:
+            return BlockReason.NO_PENDING_GROUPS
+        if len(self._open) >= self.cap:
+            return BlockReason.ROW_GROUP_CAP
+        if self._open and self.open_rows + self._plan[self._next].size > self._most_rows:
+            return BlockReason.ADMITTED_ROWS
+        if demand.queued >= demand.most_queued:
+            return BlockReason.QUEUED_DEMAND
+        if demand.lacking > 0:
+            return None
+        return BlockReason.WORK_AHEAD if demand.free else BlockReason.SLOTS_LEASED
 
     def _pass_over(self) -> None:
         while not self.exhausted and self._next in self._finished:

@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 from ddsched_nb.core.dispatch import Denied, Dispatch, Dispatcher
 from ddsched_nb.core.frontier import Frontier, FrontierDelta, TaskState
+from ddsched_nb.core.horizon import Horizon
 from ddsched_nb.core.model import Lease, ReadyTask, ReleaseStatus, RowGroup, Task
 from ddsched_nb.core.resolver import Resolver
 from ddsched_nb.core.retries import Deferrals, Deferred
-from ddsched_nb.core.row_groups import RowGroupGovernor
+from ddsched_nb.core.row_groups import BlockReason, RowGroupGovernor, TargetChange
 
 
 class ScheduleTurn(NamedTuple):
@@ -30,6 +31,8 @@ class ScheduleTurn(NamedTuple):
         dispatched: Tasks to start; each holds its lease already.
         more: The batch was used up; ask again without waiting.
         next_deadline: When to ask again at the latest; `inf` if only an event can change things.
+        targets: Changes of how many row groups may be open.
+        blocked: Why no further one may, where that is another reason than before.
     """
 
     opened: list[RowGroup]
@@ -39,6 +42,8 @@ class ScheduleTurn(NamedTuple):
     dispatched: list[Dispatch]
     more: bool
     next_deadline: float
+    targets: list[TargetChange]
+    blocked: BlockReason | None = None
 
 
 class Schedule:
@@ -50,6 +55,7 @@ class Schedule:
         dispatcher: Which queued task may start.
         governor: How many row groups may be open.
         deferrals: Which cells are put aside.
+        horizon: How much work is lacking; needed where the governor is adaptive.
     """
 
     def __init__(
@@ -59,12 +65,16 @@ class Schedule:
         dispatcher: Dispatcher,
         governor: RowGroupGovernor,
         deferrals: Deferrals,
+        horizon: Horizon | None = None,
     ) -> None:
         self.frontier = frontier
         self.resolver = resolver
         self.dispatcher = dispatcher
         self.governor = governor
         self.deferrals = deferrals
+        self._horizon = horizon if governor.adaptive else None
+        self._targets: list[TargetChange] = []
+        self._told: BlockReason | None = None
         self._starts: dict[int, int] = {}
         self._ready: list[Task] = []
         self._running = 0
@@ -105,7 +115,7 @@ class Schedule:
 
     def advance(self, now: float, *, batch: int = 64) -> ScheduleTurn:
         """Decides what starts now, at most `batch` tasks."""
-        turn = ScheduleTurn([], [], [], [], [], False, math.inf)
+        turn = ScheduleTurn([], [], [], [], [], False, math.inf, [])
         if self._stopped or self._paused:
             return turn
         self._open_groups(turn)
@@ -116,7 +126,16 @@ class Schedule:
             else:
                 self.deferrals.forget(task)  # its row was dropped meanwhile
         more = self._dispatch(turn, batch)
-        return turn._replace(more=more, next_deadline=self.deferrals.next_deadline)
+        while not more and self._widen():
+            self._open_groups(turn)
+            self._queue_ready(turn)
+            more = self._dispatch(turn, batch)
+        return turn._replace(
+            more=more,
+            next_deadline=self.deferrals.next_deadline,
+            targets=self._taken_targets(),
+            blocked=self._news(),
+        )
 
     def accepts(self, task: Task) -> bool:
         """Whether the value of a running task still counts: its row was not dropped."""
@@ -136,7 +155,9 @@ class Schedule:
 
     def stored(self, group: RowGroup) -> None:
         """A finished row group is where it belongs; another one may be opened in its place."""
-        self.governor.finish(group.index)
+        change = self.governor.finish(group.index)
+        if change is not None:
+            self._targets.append(change)
 
     def drop(self, task: Task) -> tuple[tuple[int, ...], RowGroup | None]:
         """A task failed for good: its row is dropped, or every row of its group if it has none.
@@ -160,6 +181,8 @@ class Schedule:
         group = task.row_group
         lost = tuple(row for row in rows if not self.frontier.is_dropped(group, row))
         for row in lost:
+            if self._horizon is not None:
+                self._horizon.dropping(group, row)
             self._apply(self.frontier.drop(group, row))
         return lost
 
@@ -181,13 +204,35 @@ class Schedule:
         while (group := self.governor.next()) is not None:
             self._starts[group.index] = group.start
             turn.opened.append(group)
+            if self._horizon is not None:
+                self._horizon.opened(group)
             self._apply(self.frontier.open(group))
 
     def _queue_ready(self, turn: ScheduleTurn) -> None:
         ready, self._ready = self._ready, []
         for task in ready:
             if self.frontier.queued(task):
+                if self._horizon is not None:
+                    self._horizon.ready(task)
                 turn.enqueued.append(self._enqueue(task))
+
+    def _widen(self) -> bool:
+        """Lets one more row group be open, if slots are without work."""
+        if self._horizon is None:
+            return False
+        change = self.governor.consider(self._horizon.demand())
+        if change is not None:
+            self._targets.append(change)
+        return change is not None
+
+    def _taken_targets(self) -> list[TargetChange]:
+        targets, self._targets = self._targets, []
+        return targets
+
+    def _news(self) -> BlockReason | None:
+        """Why no further row group may be open, once for each time that the reason changes."""
+        before, self._told = self._told, self.governor.blocked
+        return None if self._told is before else self._told
 
     def _enqueue(self, task: Task) -> ReadyTask:
         ready = self.resolver.resolve(task, self._starts[task.row_group])
@@ -212,6 +257,8 @@ class Schedule:
         self._discard(delta.discarded)
         if delta.finished is not None:
             self._starts.pop(delta.finished.index, None)
+            if self._horizon is not None:
+                self._horizon.closed(delta.finished.index)
         return delta.finished
 
     def _discard(self, tasks: Iterable[Task]) -> None:

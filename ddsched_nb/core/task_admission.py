@@ -125,6 +125,11 @@ class TaskAdmission:
         return any(held.get(r, 0) + amount > shares[r] for r, amount in task.flow.resources)
 
     @property
+    def capacities(self) -> dict[ResourceKey, int]:
+        """What exists of each resource."""
+        return self._capacities
+
+    @property
     def leases(self) -> int:
         """Number of live leases."""
         return len(self._ledger)

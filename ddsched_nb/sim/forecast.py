@@ -281,7 +281,7 @@ def _variants(plan: Plan) -> Iterator[tuple[str, int, int, Plan]]:
     config = plan.config
     for field in ("buffer_size", "max_concurrent_row_groups"):
         before = getattr(config, field)
-        for after in (before * 2, before // 2):
+        for after in (before * 2, before // 2) if before else ():
             if after:
                 changed = config.model_copy(update={field: after})
                 yield field, before, after, plan._replace(config=changed)

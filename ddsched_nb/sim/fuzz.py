@@ -236,7 +236,7 @@ def _settings(config: RunConfig, rows: int) -> RunConfig:
     return config.model_copy(
         update={
             "buffer_size": max(1, min(config.buffer_size, rows // 5)),
-            "max_concurrent_row_groups": min(config.max_concurrent_row_groups, 3),
+            "max_concurrent_row_groups": min(config.max_concurrent_row_groups or 3, 3),
             "record": True,
             "retry": retry,
             "disable_early_shutdown": True,

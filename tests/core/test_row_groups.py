@@ -60,7 +60,8 @@ def test_the_governor_opens_each_group_once_and_few_at_a_time(
             assert governor.open_groups == len(is_open) <= max_open
         else:
             index = is_open.pop(random.randrange(len(is_open)))  # type: ignore[attr-defined]
-            assert governor.finish(index)
+            governor.finish(index)
+            assert governor.open_groups == len(is_open)
             assert not governor.finish(index), "finishing twice changes nothing"
     assert seen == list(range(governor.total))
 

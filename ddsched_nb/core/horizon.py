@@ -1,0 +1,179 @@
+"""The front of the work: where a new row group brings tasks, and how many are lacking there.
+
+The front is where a row meets its first models. Further down, a model that idles while an earlier
+one is busy is not helped by more rows. Pure: it is told what opens, gets ready and ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ddsched_nb.core.dispatch import Dispatcher
+from ddsched_nb.core.frontier import Frontier, TaskState
+from ddsched_nb.core.graph import ColumnGraph
+from ddsched_nb.core.model import (
+    LLM_WAIT,
+    LOCAL,
+    SUBMISSION,
+    Flow,
+    FlowKey,
+    ResourceKey,
+    RowGroup,
+    Task,
+)
+from ddsched_nb.core.resolver import Resolver
+from ddsched_nb.core.row_groups import Demand
+
+# Where rows begin with work of their own, what that brings takes time to come: this share of the
+# slots more are kept coming. Each time that slots fall idle all the same while tasks are on their
+# way, as many more are kept coming as were on their way then.
+_AHEAD = 0.25
+# More tasks than so many times what may run, or may wait for models, need not be queued.
+_QUEUED_OF_ALL = 4
+_QUEUED_OF_WAITING = 2
+
+
+class _Place:
+    """A resource at the front.
+
+    Attributes:
+        capacity: What exists of it.
+        ahead: Tasks beyond that which are to wait for it, or to be on their way.
+        holders: The flows that hold it.
+        columns: The front columns that need it, each with whether one task serves a row group.
+        fed: Whether it was seen busy since it was last found dry.
+    """
+
+    __slots__ = ("ahead", "capacity", "columns", "fed", "holders")
+
+    def __init__(
+        self, capacity: int, ahead: int, holders: tuple[FlowKey, ...], columns: dict[str, bool]
+    ) -> None:
+        self.capacity = capacity
+        self.ahead = ahead
+        self.holders = holders
+        self.columns = columns
+        self.fed = False
+
+    def look_ahead(self, leased: int, queued: int, coming: int) -> None:
+        """Learns how far to look ahead, where it looks ahead at all."""
+        if leased >= self.capacity or queued:
+            self.fed = True
+        elif self.fed and coming and self.ahead:
+            self.fed = False
+            self.ahead = max(2 * self.ahead, coming + self.capacity)
+
+
+class Horizon:
+    """Says how much work is lacking at the front.
+
+    Args:
+        graph: The columns.
+        resolver: Their flows.
+        dispatcher: What is queued and leased.
+        frontier: Which cells wait for inputs.
+    """
+
+    def __init__(
+        self, graph: ColumnGraph, resolver: Resolver, dispatcher: Dispatcher, frontier: Frontier
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._frontier = frontier
+        capacities = dispatcher.admission.capacities
+        self._places = _places(graph, resolver, capacities)
+        self._columns = {name for place in self._places.values() for name in place.columns}
+        # Front tasks of open groups that are not ready yet, by group and column.
+        self._coming: dict[int, dict[str, int]] = {}
+        self._most_queued = max(
+            _QUEUED_OF_ALL * capacities[SUBMISSION], _QUEUED_OF_WAITING * capacities[LLM_WAIT]
+        )
+
+    def opened(self, group: RowGroup) -> None:
+        """A row group was opened: its front tasks will come."""
+        self._coming[group.index] = {
+            name: 1 if whole else group.size
+            for place in self._places.values()
+            for name, whole in place.columns.items()
+        }
+
+    def ready(self, task: Task) -> None:
+        """A task has its inputs."""
+        coming = self._coming.get(task.row_group)
+        if coming is not None and task.column in self._columns:
+            coming[task.column] = max(0, coming[task.column] - 1)
+
+    def dropping(self, group: int, row: int) -> None:
+        """A row is about to be dropped: its front tasks will not come."""
+        for name in self._columns:
+            task = Task(name, group, row)
+            if not self._is_whole(name) and self._frontier.state(task) is TaskState.WAITING:
+                self.ready(task)
+
+    def closed(self, index: int) -> None:
+        """A row group is finished."""
+        self._coming.pop(index, None)
+
+    def demand(self) -> Demand:
+        """How things stand at the front now."""
+        lacking = free = 0
+        dispatcher, admission = self._dispatcher, self._dispatcher.admission
+        room = admission.free(SUBMISSION)
+        for resource, place in self._places.items():
+            unleased = admission.free(resource)
+            free += min(unleased, room)
+            coming = sum(group[name] for group in self._coming.values() for name in place.columns)
+            queued = sum(dispatcher.queued(flow) for flow in place.holders)
+            leased = place.capacity - unleased
+            place.look_ahead(leased, queued, coming)
+            wanted = min(place.capacity + place.ahead - leased, room)
+            lacking += max(0, wanted - queued - coming)
+        return Demand(lacking, free, len(dispatcher), self._most_queued)
+
+    def _is_whole(self, name: str) -> bool:
+        return any(place.columns.get(name, False) for place in self._places.values())
+
+
+def _places(
+    graph: ColumnGraph, resolver: Resolver, capacities: dict[ResourceKey, int]
+) -> dict[ResourceKey, _Place]:
+    """The resources at the front."""
+    columns: dict[ResourceKey, dict[str, bool]] = {}
+    ahead: set[ResourceKey] = set()
+    for name in _front(graph, resolver):
+        for resource in _own(resolver.flow(name)):
+            columns.setdefault(resource, {})[name] = graph.specs[name].is_whole
+            if graph.upstream(name):
+                ahead.add(resource)
+    places = {}
+    for resource, names in columns.items():
+        capacity = capacities[resource]
+        more = max(1, int(_AHEAD * capacity)) if resource in ahead else 0
+        places[resource] = _Place(capacity, more, _holders(resolver.flows, resource), names)
+    return places
+
+
+def _front(graph: ColumnGraph, resolver: Resolver) -> list[str]:
+    """The columns that wait for a model and come after none that does; else the first of all."""
+    behind: dict[str, bool] = {}
+    found = []
+    for name in graph.order:
+        upstream = graph.upstream(name)
+        behind[name] = any(behind[up] or _waits(resolver.flow(up)) for up in upstream)
+        if _waits(resolver.flow(name)) and not behind[name]:
+            found.append(name)
+    return found or list(graph.roots)
+
+
+def _waits(flow: Flow) -> bool:
+    """Whether its tasks wait for models, rather than compute."""
+    return any(resource == LLM_WAIT for resource, _ in flow.resources)
+
+
+def _own(flow: Flow) -> list[ResourceKey]:
+    """The resources that bound a flow most closely: those of its models, if it has any."""
+    models = [r for r, _ in flow.resources if r not in (SUBMISSION, LLM_WAIT, LOCAL)]
+    return models or [LLM_WAIT if _waits(flow) else LOCAL]
+
+
+def _holders(flows: Iterable[Flow], resource: ResourceKey) -> tuple[FlowKey, ...]:
+    return tuple(flow.key for flow in flows if any(r == resource for r, _ in flow.resources))
