@@ -85,9 +85,10 @@ class SchedulerReporter(_Reporter):
             return
         now, publish = self._clock(), self._bus.publish
         for change in turn.targets:
-            publish(ev.RowGroupAdmissionTargetChanged(now, self._next(), *change))
+            before, after, why = change
+            publish(ev.RowGroupAdmissionTargetChanged(now, self._next(), before, after, str(why)))
         if turn.blocked is not None:
-            publish(ev.RowGroupAdmissionBlocked(now, self._next(), turn.blocked))
+            publish(ev.RowGroupAdmissionBlocked(now, self._next(), str(turn.blocked)))
         for group in turn.opened:
             publish(ev.RowGroupAdmitted(now, self._next(), group.index, group.size, open_groups))
         for ready in turn.enqueued:

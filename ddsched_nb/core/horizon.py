@@ -153,15 +153,22 @@ def _places(
 
 
 def _front(graph: ColumnGraph, resolver: Resolver) -> list[str]:
-    """The columns that wait for a model and come after none that does; else the first of all."""
+    """The columns that wait for a model and come after none that does.
+
+    Where nothing waits for a model, those that work row by row, and come after none that does; and
+    where all work by row groups, the roots.
+    """
+    waiting = [name for name in graph.order if _waits(resolver.flow(name))]
+    by_row = [name for name in graph.order if not graph.specs[name].is_whole]
+    return _first(graph, waiting) or _first(graph, by_row) or list(graph.roots)
+
+
+def _first(graph: ColumnGraph, chosen: list[str]) -> list[str]:
+    """Those of some columns that need none of the others, however indirectly."""
     behind: dict[str, bool] = {}
-    found = []
     for name in graph.order:
-        upstream = graph.upstream(name)
-        behind[name] = any(behind[up] or _waits(resolver.flow(up)) for up in upstream)
-        if _waits(resolver.flow(name)) and not behind[name]:
-            found.append(name)
-    return found or list(graph.roots)
+        behind[name] = any(behind[up] or up in chosen for up in graph.upstream(name))
+    return [name for name in chosen if not behind[name]]
 
 
 def _waits(flow: Flow) -> bool:

@@ -17,6 +17,8 @@ _GROUPS_OF_ROWS = 3
 _MOST_ROWS = 8_192
 # Groups that finish under pressure before the target falls by one.
 _SUSTAINED = 2
+# Groups that wait for a slow disk are no reason to begin more: a crash would cost them all.
+_MOST_STORING = 2
 
 
 class RowGroupPlan(Sequence[RowGroup]):
@@ -60,6 +62,7 @@ class BlockReason(StrEnum):
     NO_PENDING_GROUPS = "no_pending_row_groups"
     ROW_GROUP_CAP = "row_group_cap"
     ADMITTED_ROWS = "admitted_rows"
+    BEING_STORED = "row_groups_being_stored"
     QUEUED_DEMAND = "queued_demand"
     SLOTS_LEASED = "all_slots_leased"
     WORK_AHEAD = "work_ahead"
@@ -77,12 +80,14 @@ class Demand(NamedTuple):
         free: Free slots at the front.
         queued: Tasks queued in all.
         most_queued: So many of them are enough.
+        storing: Row groups that are worked through and being put away.
     """
 
     lacking: int
     free: int
     queued: int
     most_queued: int
+    storing: int = 0
 
 
 class TargetChange(NamedTuple):
@@ -201,6 +206,8 @@ class RowGroupGovernor:
             return BlockReason.ROW_GROUP_CAP
         if self._open and self.open_rows + self._plan[self._next].size > self._most_rows:
             return BlockReason.ADMITTED_ROWS
+        if demand.storing >= _MOST_STORING:
+            return BlockReason.BEING_STORED
         if demand.queued >= demand.most_queued:
             return BlockReason.QUEUED_DEMAND
         if demand.lacking > 0:

@@ -102,8 +102,7 @@ class Schedule:
     def stuck(self) -> bool:
         """Nothing runs, nothing waits for a time, and yet work is left: nobody will wake it."""
         idle = not self._running and not self.deferrals and not self._paused
-        being_stored = self.governor.open_groups - len(self.frontier.open_groups)
-        return idle and not being_stored and not self.finished
+        return idle and not self._being_stored and not self.finished
 
     def stop(self) -> None:
         """From now on nothing starts; what runs may end."""
@@ -200,6 +199,11 @@ class Schedule:
         if self.frontier.returned(task):
             self._ready.append(task)
 
+    @property
+    def _being_stored(self) -> int:
+        """Row groups that are worked through and being put away."""
+        return self.governor.open_groups - len(self.frontier.open_groups)
+
     def _open_groups(self, turn: ScheduleTurn) -> None:
         while (group := self.governor.next()) is not None:
             self._starts[group.index] = group.start
@@ -220,7 +224,8 @@ class Schedule:
         """Lets one more row group be open, if slots are without work."""
         if self._horizon is None:
             return False
-        change = self.governor.consider(self._horizon.demand())
+        demand = self._horizon.demand()._replace(storing=self._being_stored)
+        change = self.governor.consider(demand)
         if change is not None:
             self._targets.append(change)
         return change is not None

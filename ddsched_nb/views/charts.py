@@ -23,6 +23,7 @@ from ddsched_nb.views.series import (
     Step,
     average,
     gather,
+    group_series,
     keep_extremes,
     pool_series,
     row_series,
@@ -101,6 +102,28 @@ def row_progress(record_or_events: Source) -> alt.LayerChart:
     return finish([area, line], "Rows over time")
 
 
+def row_groups(record_or_events: Source) -> alt.LayerChart:
+    """Row groups open over time, and the target where it moves.
+
+    Args:
+        record_or_events: A run record, or events in order.
+    """
+    opened, target = group_series(_events(record_or_events))
+    kinds = ["open", "target"] if target else ["open"]
+    rows = _steps(keep_extremes(opened, _ROW_POINTS), "groups", state="open")
+    rows += _steps(keep_extremes(target, _ROW_POINTS), "groups", state="target")
+    y = alt.Y("groups:Q", title="row groups", axis=alt.Axis(tickMinStep=1), stack=None)
+    base = alt.Chart(_data(rows)).encode(x=_time(), y=y, color=_states(kinds))
+    area = base.transform_filter("datum.state == 'open'").mark_area(
+        interpolate="step-after", opacity=0.25
+    )
+    line = base.mark_line(interpolate="step-after").encode(
+        strokeDash=alt.StrokeDash("state:N", title=None, scale=dashes(kinds)),
+        tooltip=["state:N", _seconds_tip(), "groups:Q"],
+    )
+    return finish([area, line], "Row groups over time")
+
+
 def tokens_by_column(record_or_events: Source) -> alt.LayerChart:
     """The tokens that each column used, one colour a model: where the money goes.
 
@@ -133,11 +156,20 @@ def tokens_by_column(record_or_events: Source) -> alt.LayerChart:
     return finish([bars], "Tokens by column", height=30 + 34 * len(order))
 
 
-__all__ = ["CHARTS", "limit_over_time", "makespans", "row_progress", "tokens_by_column", "trial"]
+__all__ = [
+    "CHARTS",
+    "limit_over_time",
+    "makespans",
+    "row_groups",
+    "row_progress",
+    "tokens_by_column",
+    "trial",
+]
 
 CHARTS: Final[tuple[Callable[[Source], alt.LayerChart], ...]] = (
     limit_over_time,
     row_progress,
+    row_groups,
     tokens_by_column,
 )
 

@@ -21,6 +21,8 @@ from ddsched_nb.core.events import (
     RequestLimitIncreased,
     RequestRateLimited,
     RequestResourceRegistered,
+    RowGroupAdmissionTargetChanged,
+    RowGroupAdmitted,
     RowGroupCheckpointed,
     WorkerSpawned,
 )
@@ -119,6 +121,30 @@ def row_series(events: Sequence[Event]) -> RowSeries:
     _extend(finished, end)
     _extend(dropped, end)
     return RowSeries(finished, dropped)
+
+
+def group_series(events: Sequence[Event]) -> tuple[list[Step], list[Step]]:
+    """Row groups that were open, and how many might have been where that moved."""
+    if not events:
+        return [], []
+    start, end, count = events[0].at, _seconds(events[-1].at, events[0].at), 0
+    opened, target = [Step(0.0, 0)], list[Step]()
+    for event in events:
+        at = _seconds(event.at, start)
+        match event:
+            case RowGroupAdmitted():
+                count += 1
+                _change(opened, at, count)
+            case RowGroupCheckpointed():
+                count = max(0, count - 1)
+                _change(opened, at, count)
+            case RowGroupAdmissionTargetChanged(before=before, after=after):
+                if not target:
+                    _change(target, 0.0, before)
+                _change(target, at, after)
+    _extend(opened, end)
+    _extend(target, end)
+    return opened, target
 
 
 def keep_extremes(steps: list[Step], most: int) -> list[Step]:

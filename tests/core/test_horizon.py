@@ -55,6 +55,10 @@ def test_r10_the_reasons_against_are_told_apart() -> None:
     opened(it)
     assert it.consider(LACKING) is None
     assert it.blocked is BlockReason.NO_PENDING_GROUPS
+    storing = governor()
+    opened(storing)
+    assert storing.consider(LACKING._replace(storing=2)) is None
+    assert storing.blocked is BlockReason.BEING_STORED
     rows = governor(groups=20, size=1_000)
     while opened(rows) and rows.consider(LACKING):
         pass
