@@ -15,7 +15,35 @@ from ddsched_nb.core.model import OutcomeKind, Sample
 from ddsched_nb.errors import ConfigError
 
 
-class RampLimit:
+class _Around:
+    """What both do: ask the limit inside."""
+
+    def __init__(self, limit: Limit, what: str) -> None:
+        self._limit = limit
+        self.name = f"{what}({limit.name})"
+        self.cooldown: Cooldown = limit.cooldown
+        self.signals: tuple[Signal, ...] = limit.signals
+
+    def on_sample(self, sample: Sample) -> None:
+        self._limit.on_sample(sample)
+
+    def value(self, now: float) -> int:
+        return self._limit.value(now)
+
+    def next_change(self, now: float) -> float:
+        return self._limit.next_change(now)
+
+    def pause(self, now: float) -> float:
+        return self._limit.pause(now)
+
+    def recap(self, cap: int) -> None:
+        self._limit.recap(cap)
+
+    def forgive(self, now: float) -> None:
+        self._limit.forgive(now)
+
+
+class RampLimit(_Around):
     """Lets no more than a rising number out, from 1 to what the limit says, for some time.
 
     Args:
@@ -27,15 +55,9 @@ class RampLimit:
     def __init__(self, limit: Limit, *, ramp_s: float, started_at: float = 0.0) -> None:
         if not 0 <= ramp_s < math.inf:
             raise ConfigError(f"ramp_s of a ramp is {ramp_s}; give 0 or more seconds")
-        self._limit = limit
+        super().__init__(limit, "ramp")
         self._ramp_s = ramp_s
         self._from = started_at
-        self.name = f"ramp({limit.name})"
-        self.cooldown: Cooldown = limit.cooldown
-        self.signals: tuple[Signal, ...] = limit.signals
-
-    def on_sample(self, sample: Sample) -> None:
-        self._limit.on_sample(sample)
 
     def value(self, now: float) -> int:
         full = self._limit.value(now)
@@ -51,17 +73,8 @@ class RampLimit:
             return self._limit.next_change(now)
         return self._from + self._ramp_s * value / (full - 1)
 
-    def pause(self, now: float) -> float:
-        return self._limit.pause(now)
 
-    def recap(self, cap: int) -> None:
-        self._limit.recap(cap)
-
-    def forgive(self, now: float) -> None:
-        self._limit.forgive(now)
-
-
-class WindowLimit:
+class WindowLimit(_Around):
     """Hands a limit one sample a window instead of one a request.
 
     The sample of a window is its last, with the mean time of its successes; a refusal passes at
@@ -78,12 +91,9 @@ class WindowLimit:
             raise ConfigError(
                 f"window_s and at_least of a window are {window_s}, {at_least}; give > 0 and >= 1"
             )
-        self._limit = limit
+        super().__init__(limit, "window")
         self._window_s = window_s
         self._at_least = at_least
-        self.name = f"window({limit.name})"
-        self.cooldown: Cooldown = limit.cooldown
-        self.signals: tuple[Signal, ...] = limit.signals
         self._opened_at = -math.inf
         self._total = 0.0
         self._count = 0
@@ -100,18 +110,3 @@ class WindowLimit:
         if whole and self._count >= self._at_least:
             self._limit.on_sample(sample._replace(rtt=self._total / self._count))
             self._total, self._count = 0.0, 0
-
-    def value(self, now: float) -> int:
-        return self._limit.value(now)
-
-    def next_change(self, now: float) -> float:
-        return self._limit.next_change(now)
-
-    def pause(self, now: float) -> float:
-        return self._limit.pause(now)
-
-    def recap(self, cap: int) -> None:
-        self._limit.recap(cap)
-
-    def forgive(self, now: float) -> None:
-        self._limit.forgive(now)
