@@ -8,14 +8,15 @@ import platform
 import sys
 from collections.abc import Sequence
 
-from ddsched_nb.bench import endpoint, handoff, limits, reality, storing, tasks
+from ddsched_nb.bench import endpoint, handoff, limits, reality, row_groups, storing, tasks
 from ddsched_nb.bench.scenarios import SCENARIOS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures and prints a table, with the facts of the machine above it."""
     parser = argparse.ArgumentParser(prog="python -m ddsched_nb.bench", description=__doc__)
-    kinds = ["endpoint", "tasks", "store", "limits", "quotas", "handoff", "reality", "rehearsal"]
+    kinds = ["endpoint", "tasks", "store", "limits", "quotas", "handoff", "row-groups"]
+    kinds += ["reality", "rehearsal"]
     parser.add_argument("what", choices=kinds)
     parser.add_argument("--scenario", choices=[s.name for s in SCENARIOS], action="append")
     parser.add_argument("--workload", choices=reality.WORKLOADS, action="append")
@@ -39,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if chosen.what == "quotas":
         print(endpoint.table(limits.quota_trials()))
+        return 0
+    if chosen.what == "row-groups":
+        print(endpoint.table(row_groups.compare()))
         return 0
     if chosen.what == "handoff":
         print(endpoint.table([handoff.compare(waiters) for waiters in (50, 2_000)]))

@@ -258,10 +258,16 @@ class Sample(NamedTuple):
 
 
 class DenyReason(StrEnum):
-    """Why a ready task may not run now."""
+    """Why a ready task may not run now.
+
+    A full resource and a ceiling hold for all; a share and a debt hold only while another flow
+    could run.
+    """
 
     RESOURCE_FULL = "resource_full"
     OVER_SHARE = "over_share"
+    IN_DEBT = "in_debt"
+    AT_CEILING = "at_ceiling"
 
 
 class Admit(NamedTuple):

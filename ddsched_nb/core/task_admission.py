@@ -1,4 +1,4 @@
-"""The ledger of task leases: what is free, who holds what, and exact releases.
+"""The ledger of task leases: what is free, who holds and owes what, and exact releases.
 
 Answers whether a ready task may become a running worker, and books it. It must not know the
 queue: who is asked, and in which order, is the dispatcher's affair.
@@ -21,6 +21,7 @@ from ddsched_nb.core.model import (
     ReadyTask,
     ReleaseStatus,
     ResourceKey,
+    Resources,
 )
 from ddsched_nb.core.task_policies import StrictFair, TaskPolicy
 from ddsched_nb.errors import ConfigError
@@ -30,12 +31,21 @@ _issuers = itertools.count(1)
 
 
 class TaskStatistics(NamedTuple):
-    """How task admission stands. Asking changes nothing."""
+    """How task admission stands. Asking changes nothing.
+
+    Attributes:
+        capacities: What exists of each resource.
+        leased: What of it is leased.
+        by_flow: What each flow holds.
+        leases: Number of live leases.
+        debt: What each flow that owes something owes: taken above its share, not yet repaid.
+    """
 
     capacities: dict[ResourceKey, int]
     leased: dict[ResourceKey, int]
     by_flow: dict[FlowKey, dict[ResourceKey, int]]
     leases: int
+    debt: dict[FlowKey, dict[ResourceKey, int]]
 
 
 class TaskAdmission:
@@ -43,7 +53,7 @@ class TaskAdmission:
 
     Args:
         capacities: Slots of each scheduler resource, each at least 1.
-        policy: Decides above-share questions; `StrictFair` by default.
+        policy: Decides what is above a share, and who repays it; `StrictFair` by default.
 
     Raises:
         ConfigError: A capacity is below 1.
@@ -61,6 +71,7 @@ class TaskAdmission:
         self._policy: TaskPolicy = policy or StrictFair()
         self._flows: dict[FlowKey, Flow] = {}
         self._held: dict[FlowKey, dict[ResourceKey, int]] = {}
+        self._debt: dict[FlowKey, dict[ResourceKey, int]] = {}
         self._shares: dict[FlowKey, dict[ResourceKey, int]] = {}
         self._ledger: dict[int, Lease] = {}
         self._last_id = 0
@@ -79,6 +90,7 @@ class TaskAdmission:
                 )
         self._flows[flow.key] = flow
         self._held.setdefault(flow.key, {})
+        self._debt.setdefault(flow.key, {})
         self._shares = self._draw_shares()
 
     def decide(self, task: ReadyTask, *, contended: bool) -> Admit | Deny:
@@ -88,7 +100,8 @@ class TaskAdmission:
             if free[resource] < amount:
                 return Deny(DenyReason.RESOURCE_FULL, resource)
         key = task.flow.key
-        return self._policy.decide(task, self._held[key], self._shares[key], contended)
+        held, debt, shares = self._held[key], self._debt[key], self._shares[key]
+        return self._policy.decide(task, held, debt, shares, contended)
 
     def acquire(self, task: ReadyTask, verdict: Admit) -> Lease:
         """Books the lease that `decide` just admitted."""
@@ -97,6 +110,10 @@ class TaskAdmission:
         for resource, amount in flow.resources:
             self._free[resource] -= amount
             held[resource] = held.get(resource, 0) + amount
+        if verdict.borrowed:
+            debt = self._debt[flow.key]
+            for resource, amount in verdict.borrowed:
+                debt[resource] = debt.get(resource, 0) + amount
         self._last_id += 1
         lease = Lease(
             self._last_id, self._issuer, flow.key, flow.resources, task.task_id, verdict.borrowed
@@ -113,15 +130,33 @@ class TaskAdmission:
             for resource, amount in lease.resources:
                 self._free[resource] += amount
                 held[resource] -= amount
+            debt = self._debt[lease.flow]
+            if debt:
+                self._repay(debt, self._policy.repayment(lease, debt))
         return status
 
     def free(self, resource: ResourceKey) -> int:
         """Slots of `resource` that nobody holds."""
         return self._free[resource]
 
-    def over_share(self, task: ReadyTask) -> bool:
-        """Whether the task would take its flow above its share of some resource."""
-        held, shares = self._held[task.flow.key], self._shares[task.flow.key]
+    def share(self, flow: FlowKey, resource: ResourceKey) -> int:
+        """The share of a flow of one resource."""
+        return self._shares[flow][resource]
+
+    def held(self, flow: FlowKey, resource: ResourceKey) -> int:
+        """What a flow holds of one resource."""
+        return self._held[flow].get(resource, 0)
+
+    def debt(self, flow: FlowKey, resource: ResourceKey) -> int:
+        """What a flow owes of one resource."""
+        return self._debt[flow].get(resource, 0)
+
+    def may_have_to_yield(self, task: ReadyTask) -> bool:
+        """Whether it matters who else could run: the task is above its share, or its flow owes."""
+        key = task.flow.key
+        if self._debt[key]:
+            return True
+        held, shares = self._held[key], self._shares[key]
         return any(held.get(r, 0) + amount > shares[r] for r, amount in task.flow.resources)
 
     @property
@@ -138,7 +173,8 @@ class TaskAdmission:
         """What is leased, per resource and per flow."""
         leased = {r: self._capacities[r] - free for r, free in self._free.items()}
         by_flow = {key: {r: n for r, n in held.items() if n} for key, held in self._held.items()}
-        return TaskStatistics(dict(self._capacities), leased, by_flow, len(self._ledger))
+        debt = {key: dict(owed) for key, owed in self._debt.items() if owed}
+        return TaskStatistics(dict(self._capacities), leased, by_flow, len(self._ledger), debt)
 
     def shares(self, flow: FlowKey) -> dict[ResourceKey, int]:
         """The share of a flow, per resource."""
@@ -157,6 +193,14 @@ class TaskAdmission:
     def _share(self, resource: ResourceKey, fraction: float) -> int:
         # Rounded up: the shares of a resource sum to its capacity or more, so none idles.
         return max(1, math.ceil(self._capacities[resource] * fraction - 1e-9))
+
+    @staticmethod
+    def _repay(debt: dict[ResourceKey, int], paid: Resources) -> None:
+        """Strikes out what was paid; a flow that owes nothing of a resource has no entry of it."""
+        for resource, amount in paid:
+            debt[resource] -= amount
+            if not debt[resource]:
+                del debt[resource]
 
     def _judge(self, lease: Lease) -> ReleaseStatus:
         if lease.issuer != self._issuer:
