@@ -86,7 +86,7 @@ def _chain(cv: float) -> Pipeline:
 
 
 def _diamond() -> Pipeline:
-    columns = [
+    columns: list[Column | ModelColumn] = [
         row_ids(),
         asking("top", "shared"),
         asking("left", "shared", ["row_id", "top"]),
