@@ -297,8 +297,8 @@ class Scheduler:
         """Nothing runs and nothing will wake us: the run is over, paused, or stuck."""
         assert self._done is not None
         if self._schedule.stuck and not self._schedule.stopped and not self._spawn_failures:
-            blocked = self._schedule.dispatcher.blocked()
-            self._fail(RunStalled(f"work is left but nothing can start; blocked: {blocked}"))
+            why = self._schedule.explain_blocked(self.loop.time())
+            self._fail(RunStalled(f"work is left but nothing can start. {why}"))
         if (self._schedule.finished or self._schedule.stopped) and not self._done.done():
             self._done.set_result(None)
 

@@ -7,8 +7,10 @@ know where ready tasks come from or how they run.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import NamedTuple
 
+from ddsched_nb.core.blocked import OPENINGS, Obstacle, QueueBlock, WaitingFlow
 from ddsched_nb.core.fair_queue import FairQueue, Selection, Ticket
 from ddsched_nb.core.model import (
     Admit,
@@ -23,6 +25,8 @@ from ddsched_nb.core.model import (
 from ddsched_nb.core.task_admission import TaskAdmission
 
 _FULL = DenyReason.RESOURCE_FULL
+# Behind these a flow waits whoever else could run; behind the others only while somebody could.
+_HELD_BACK = frozenset({DenyReason.RESOURCE_FULL, DenyReason.AT_CEILING})
 
 
 class Dispatch(NamedTuple):
@@ -77,10 +81,10 @@ class Dispatcher:
     def next(self) -> Dispatch | Denied | None:
         """Asks for one queued task: it may run, it may not, or none is left to ask for."""
         selection = self._queue.select()
-        # With nobody else left to ask, a flow above its share takes nothing from anyone.
+        # With nobody else left to ask, a flow that had to yield takes nothing from anyone.
         alone = selection is None
         if selection is None:
-            selection = self._least_over_share()
+            selection = self._fairest_that_yielded()
         if selection is None:
             return None
         ready = selection.item
@@ -98,7 +102,7 @@ class Dispatcher:
             for resource, _ in lease.resources:
                 self._queue.open(_Gate(_FULL, resource))
             gate = self._queue.gate_of(lease.flow)
-            if isinstance(gate, _Gate) and gate.reason is DenyReason.OVER_SHARE:
+            if isinstance(gate, _Gate) and self._may_be_gone(gate, lease.flow):
                 self._queue.lift(lease.flow)
         return status
 
@@ -114,6 +118,45 @@ class Dispatcher:
             if isinstance(gate, _Gate)
         }
 
+    def explain_blocked(self) -> QueueBlock:
+        """Says why the queued tasks wait, and what would let them start. Asking changes nothing."""
+        behind = self._queue.behind_closed_gates()
+        obstacles = tuple(
+            self._obstacle(gate, flows)
+            for gate, flows in behind.items()
+            if isinstance(gate, _Gate) and flows
+        )
+        shut_in = sum(len(obstacle.waiting) for obstacle in obstacles)
+        yielding = any(
+            o.reason not in _HELD_BACK and self.admission.free(o.resource) for o in obstacles
+        )
+        askable = yielding or self._queue.flows > shut_in
+        return QueueBlock(len(self._queue), askable, obstacles)
+
+    def _obstacle(self, gate: _Gate, flows: list[Hashable]) -> Obstacle:
+        reason, resource = gate
+        admission = self.admission
+        capacity = admission.capacities[resource]
+        waiting = tuple(
+            WaitingFlow(
+                flow,
+                self._queue.queued(flow),
+                admission.held(flow, resource),
+                admission.share(flow, resource),
+                admission.debt(flow, resource),
+            )
+            for flow in flows
+            if isinstance(flow, FlowKey)
+        )
+        leased = capacity - admission.free(resource)
+        return Obstacle(reason, resource, leased, capacity, waiting, OPENINGS[reason])
+
+    def _may_be_gone(self, gate: _Gate, flow: FlowKey) -> bool:
+        """Whether a lease that a flow gave back may have opened the gate that it waits behind."""
+        if gate.reason is DenyReason.IN_DEBT:
+            return not self.admission.debt(flow, gate.resource)
+        return gate.reason is not _FULL
+
     def _take(self, selection: Selection[ReadyTask], ready: ReadyTask, verdict: Admit) -> Dispatch:
         committed = self._queue.commit(selection)
         assert committed, "nothing ran between select and commit"
@@ -121,21 +164,21 @@ class Dispatcher:
         return Dispatch(ready, self.admission.acquire(ready, verdict))
 
     def _contended(self, ready: ReadyTask) -> bool:
-        """Whether another flow could run: it has a head that no full resource holds back.
+        """Whether another flow could run: no full resource and no ceiling holds its head back.
 
-        Counted only where it matters, for a task above its flow's share.
+        Counted only where it matters: for a task above its flow's share, or of a flow in debt.
         """
-        if self._queue.flows < 2 or not self.admission.over_share(ready):
+        if self._queue.flows < 2 or not self.admission.may_have_to_yield(ready):
             return False
-        held_back = sum(flows for (reason, _), flows in self.blocked().items() if reason is _FULL)
+        held_back = sum(n for (reason, _), n in self.blocked().items() if reason in _HELD_BACK)
         return self._queue.flows - held_back > 1
 
-    def _least_over_share(self) -> Selection[ReadyTask] | None:
-        """The fairest of the flows that wait only because they are above their share."""
+    def _fairest_that_yielded(self) -> Selection[ReadyTask] | None:
+        """The fairest of the flows that wait only because others could run."""
         waiting = [
             selection
             for reason, resource in self.blocked()
-            if reason is not _FULL and self.admission.free(resource)
+            if reason not in _HELD_BACK and self.admission.free(resource)
             if (selection := self._queue.peek(_Gate(reason, resource)))
         ]
         return min(waiting, key=lambda s: (s.tag, s.ticket.order), default=None)

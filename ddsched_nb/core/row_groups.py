@@ -72,6 +72,10 @@ PRESSURE = frozenset({BlockReason.ADMITTED_ROWS, BlockReason.QUEUED_DEMAND})
 """More is open than can be worked on: the target falls if that lasts."""
 
 
+FULL = frozenset({BlockReason.ROW_GROUP_CAP, BlockReason.ADMITTED_ROWS, BlockReason.BEING_STORED})
+"""As much is open as may be, whatever the work asks for."""
+
+
 class Demand(NamedTuple):
     """What waits for slots, as the governor sees it.
 
@@ -165,9 +169,27 @@ class RowGroupGovernor:
         """Whether every group was opened."""
         return self._next >= len(self._plan)
 
+    @property
+    def left(self) -> int:
+        """Groups not opened yet, less those that an earlier run finished and it has come to."""
+        return len(self._plan) - self._next
+
+    @property
+    def may_open(self) -> bool:
+        """Whether a group is left and may be open now."""
+        return not self.exhausted and len(self._open) < self.target
+
+    def why_not(self) -> BlockReason | None:
+        """Why no further group may be opened now; None if one may, or nobody has considered it."""
+        if self.exhausted:
+            return BlockReason.NO_PENDING_GROUPS
+        if self.may_open:
+            return None
+        return BlockReason.ROW_GROUP_CAP if len(self._open) >= self.cap else self.blocked
+
     def next(self) -> RowGroup | None:
         """Opens the next group if one may be open now."""
-        if self.exhausted or len(self._open) >= self.target:
+        if not self.may_open:
             return None
         group = self._plan[self._next]
         self._next += 1

@@ -11,13 +11,14 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ddsched_nb.core.blocked import Blocked, Cause, QueueBlock, opened_by
 from ddsched_nb.core.dispatch import Denied, Dispatch, Dispatcher
 from ddsched_nb.core.frontier import Frontier, FrontierDelta, TaskState
 from ddsched_nb.core.horizon import Horizon
 from ddsched_nb.core.model import Lease, ReadyTask, ReleaseStatus, RowGroup, Task
 from ddsched_nb.core.resolver import Resolver
 from ddsched_nb.core.retries import Deferrals, Deferred
-from ddsched_nb.core.row_groups import BlockReason, RowGroupGovernor, TargetChange
+from ddsched_nb.core.row_groups import FULL, BlockReason, RowGroupGovernor, TargetChange
 
 
 class ScheduleTurn(NamedTuple):
@@ -103,6 +104,24 @@ class Schedule:
         """Nothing runs, nothing waits for a time, and yet work is left: nobody will wake it."""
         idle = not self._running and not self.deferrals and not self._paused
         return idle and not self._being_stored and not self.finished
+
+    def explain_blocked(self, now: float) -> Blocked:
+        """Says why nothing can start now, and what would change that. Asking changes nothing."""
+        queue, until = self.dispatcher.explain_blocked(), self.deferrals.next_deadline
+        blocked = Blocked(
+            self._cause(queue, now),
+            now=now,
+            queued=queue.queued,
+            obstacles=queue.obstacles,
+            running=self._running,
+            deferred=len(self.deferrals),
+            deferred_until=until if until < math.inf else None,
+            storing=self._being_stored,
+            open_groups=self.governor.open_groups,
+            groups_left=self.governor.left,
+            groups_blocked=self.governor.why_not(),
+        )
+        return blocked._replace(opens=opened_by(blocked))
 
     def stop(self) -> None:
         """From now on nothing starts; what runs may end."""
@@ -203,6 +222,23 @@ class Schedule:
     def _being_stored(self) -> int:
         """Row groups that are worked through and being put away."""
         return self.governor.open_groups - len(self.frontier.open_groups)
+
+    def _cause(self, queue: QueueBlock, now: float) -> Cause:
+        """The foremost reason why nothing starts."""
+        if self.finished or self._stopped:
+            return Cause.FINISHED if self.finished else Cause.STOPPED
+        if self._paused:
+            return Cause.PAUSED
+        due = self.deferrals.next_deadline <= now
+        if queue.askable or self._ready or self.governor.may_open or due:
+            return Cause.NOT_BLOCKED
+        if queue.queued:
+            return Cause.HELD_BACK
+        if self._running:
+            return Cause.GROUPS_FULL if self.governor.why_not() in FULL else Cause.ALL_RUNNING
+        if self.deferrals:
+            return Cause.DEFERRED
+        return Cause.BEING_STORED if self._being_stored else Cause.STUCK
 
     def _open_groups(self, turn: ScheduleTurn) -> None:
         while (group := self.governor.next()) is not None:

@@ -30,7 +30,7 @@ from ddsched_nb.core.model import (
     Task,
 )
 from ddsched_nb.core.task_admission import TaskAdmission
-from ddsched_nb.core.task_policies import POLICIES, StrictFair
+from ddsched_nb.core.task_policies import POLICIES, StrictFair, TaskPolicy
 from ddsched_nb.errors import ConfigError
 
 EXTRA = ResourceKey("extra")
@@ -366,10 +366,23 @@ def test_a_flow_that_can_never_run_is_refused_when_it_is_declared() -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
-def test_every_policy_admits_a_flow_that_is_alone(policy: type[StrictFair]) -> None:
+def test_every_policy_admits_a_flow_that_is_alone(policy: type[TaskPolicy]) -> None:
     a = flow("a")
-    verdict = policy().decide(ready(a, 1), {SUBMISSION: 9}, {SUBMISSION: 1}, False)
-    assert isinstance(verdict, Admit)
+    verdict = policy().decide(
+        ready(a, 1), {SUBMISSION: 9}, {SUBMISSION: 8}, {SUBMISSION: 1}, contended=False
+    )
+    assert verdict == Admit(((SUBMISSION, 1),))
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
+def test_every_policy_keeps_a_flow_within_its_share_while_another_could_run(
+    policy: type[TaskPolicy],
+) -> None:
+    a = flow("a")
+    below = policy().decide(ready(a, 1), {SUBMISSION: 1}, {}, {SUBMISSION: 2}, contended=True)
+    assert below == Admit()
+    at = policy().decide(ready(a, 1), {SUBMISSION: 2}, {}, {SUBMISSION: 2}, contended=True)
+    assert at == Deny(DenyReason.OVER_SHARE, SUBMISSION)
 
 
 def test_a_flow_that_is_below_its_share_again_takes_its_turns() -> None:
