@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ddsched_nb.clients.latency import Latency
     from ddsched_nb.clients.profile import EndpointProfile, Fault
     from ddsched_nb.columns import Column, Skip
-    from ddsched_nb.config import RequestAdmissionConfig, RetryConfig, RunConfig
+    from ddsched_nb.config import BorrowConfig, RequestAdmissionConfig, RetryConfig, RunConfig
     from ddsched_nb.core.metadata import SchedulingMetadata
     from ddsched_nb.core.row import Batch, Row
     from ddsched_nb.errors import RowDropped
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "BorrowConfig",
     "CallContext",
     "Column",
     "Correlation",
@@ -100,6 +101,7 @@ __all__ = [
 
 _HOME = {
     "Batch": "core.row",
+    "BorrowConfig": "config",
     "CallContext": "aio.context",
     "Column": "columns",
     "Correlation": "aio.correlation",

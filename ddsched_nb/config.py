@@ -6,7 +6,14 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from ddsched_nb.errors import ConfigError
 
@@ -20,6 +27,7 @@ THROTTLE_FIELDS = {
     "ceiling_overshoot": "nothing: the limit never exceeds the model's max_parallel_requests",
 }
 
+Units = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -80,6 +88,26 @@ class RetryConfig(_Settings):
     budget: Annotated[int, Field(ge=0)] | None = None
 
 
+class BorrowConfig(_Settings):
+    """What a flow may borrow under `task_policy="bounded_borrow"`, and how it repays.
+
+    A flow is a stream of tasks that shares fairness: a column without a model, or all columns of
+    one model. The first event of a record, `scheduler_job_started`, names each column's flow.
+
+    Attributes:
+        repayment: `per_flow`, the reference's way: any task of the flow that ends repays first.
+            `per_lease`: only the task that borrowed repays, so until it ends its flow takes
+            nothing that another flow could run on, even below its share.
+        ceiling: Units that a flow may hold borrowed of any one resource; without bound if None. A
+            ceiling leaves slots free that nobody else wants.
+        ceilings: The same for single flows, by label and resource; they go before `ceiling`.
+    """
+
+    repayment: Literal["per_flow", "per_lease"] = "per_flow"
+    ceiling: Units | None = None
+    ceilings: dict[str, dict[str, Units]] = {}
+
+
 class RunConfig(_Settings):
     """How a run goes.
 
@@ -90,6 +118,10 @@ class RunConfig(_Settings):
         max_concurrent_row_groups: What `adaptive` never exceeds; without bound but that of rows
             (8,192, or three groups if that is more) if None.
         max_in_flight_tasks: Tasks running at once; derived from the models' caps if None.
+        task_policy: What a column may take beyond its share of the slots. `strict_fair`: what is
+            free, while nobody else could run. `bounded_borrow`: the same as a debt that is repaid
+            first, with ceilings if wanted.
+        borrow: How `bounded_borrow` borrows and repays; without ceilings if None.
         record: True keeps the events (all of them up to 50,000 tasks, else the last 100,000),
             False keeps none, a path keeps all and saves them there at the end.
         on_bug: What an unexpected exception in a generator does: fail the run, or drop the row.
@@ -110,6 +142,8 @@ class RunConfig(_Settings):
     row_groups: Literal["adaptive"] | Annotated[int, Field(ge=1)] = "adaptive"
     max_concurrent_row_groups: Annotated[int, Field(ge=1)] | None = None
     max_in_flight_tasks: Annotated[int, Field(ge=1)] | None = None
+    task_policy: Literal["strict_fair", "bounded_borrow"] = "strict_fair"
+    borrow: BorrowConfig | None = None
     record: bool | Path = True
     on_bug: Literal["raise", "drop"] = "raise"
     request_admission: RequestAdmissionConfig = RequestAdmissionConfig()
@@ -121,6 +155,14 @@ class RunConfig(_Settings):
     disable_early_shutdown: bool = False
     progress: bool | None = None
     share_limits: bool = True
+
+    @field_validator("borrow")
+    @classmethod
+    def _used(cls, borrow: BorrowConfig | None, info: ValidationInfo) -> BorrowConfig | None:
+        # A setting that changes nothing would be taken for one that does.
+        if borrow is not None and info.data.get("task_policy") == "strict_fair":
+            raise ValueError('strict_fair does not borrow; give task_policy="bounded_borrow" too')
+        return borrow
 
 
 def throttle_message() -> str:

@@ -24,14 +24,14 @@ from ddsched_nb.aio.usage import UsageLedger
 from ddsched_nb.aio.worker import SkipRule, Work, Worker
 from ddsched_nb.clients.base import ModelClient
 from ddsched_nb.columns import BaseColumn
-from ddsched_nb.config import RequestAdmissionConfig, RunConfig
+from ddsched_nb.config import BorrowConfig, RequestAdmissionConfig, RunConfig
 from ddsched_nb.core.dispatch import Dispatcher
 from ddsched_nb.core.events import FlowShape
 from ddsched_nb.core.frontier import Frontier
 from ddsched_nb.core.horizon import Horizon
 from ddsched_nb.core.limits import AIMDLimit, CeilingLimit, FixedLimit, LatencyLimit, Limit
 from ddsched_nb.core.metadata import default_metadata
-from ddsched_nb.core.model import PoolKey
+from ddsched_nb.core.model import Flow, PoolKey, ResourceKey
 from ddsched_nb.core.pacing import Pacing
 from ddsched_nb.core.pools import Budget
 from ddsched_nb.core.resolver import Resolver, Routing, derive_capacities
@@ -40,6 +40,8 @@ from ddsched_nb.core.row_groups import RowGroupGovernor, RowGroupPlan
 from ddsched_nb.core.run_limits import FailureWindow, RetryBudget
 from ddsched_nb.core.schedule import Schedule
 from ddsched_nb.core.task_admission import TaskAdmission
+from ddsched_nb.core.task_policies import BoundedBorrow, StrictFair, TaskPolicy
+from ddsched_nb.errors import ConfigError
 from ddsched_nb.pipeline import Pipeline
 from ddsched_nb.providers import Provider
 from ddsched_nb.table import InputTable
@@ -281,7 +283,9 @@ def _schedule(
     finished = () if store is None else store.groups
     retry = config.retry
     frontier, resolver = Frontier(graph), Resolver(graph, routings)
-    dispatcher = Dispatcher(TaskAdmission(derive_capacities(caps, config.max_in_flight_tasks)))
+    capacities = derive_capacities(caps, config.max_in_flight_tasks)
+    policy = _task_policy(config, resolver.flows)
+    dispatcher = Dispatcher(TaskAdmission(capacities, policy))
     adaptive = config.row_groups == "adaptive"
     most = (
         config.max_concurrent_row_groups if config.row_groups == "adaptive" else config.row_groups
@@ -294,6 +298,27 @@ def _schedule(
         Deferrals(retry.max_deferrals, retry.deferral_delay_s, budget),
         Horizon(graph, resolver, dispatcher, frontier),
     )
+
+
+def _task_policy(config: RunConfig, flows: Iterable[Flow]) -> TaskPolicy:
+    if config.task_policy == "strict_fair":
+        return StrictFair()
+    borrow = config.borrow or BorrowConfig()
+    held = {flow.key.label: dict(flow.resources) for flow in flows}
+    ceilings = {}
+    for label, by_resource in borrow.ceilings.items():
+        _check_known("flow", label, held)
+        for name, units in by_resource.items():
+            _check_known(f"resource of flow {label!r}", name, held[label])
+            ceilings[label, ResourceKey(name)] = units
+    return BoundedBorrow(borrow.ceiling, ceilings, borrow.repayment)
+
+
+def _check_known(kind: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise ConfigError(
+            f"borrow.ceilings names {name!r}, which is no {kind}; give one of: {', '.join(known)}"
+        )
 
 
 def _works(

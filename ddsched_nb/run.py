@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from ddsched_nb.aio.background import background_loop
 from ddsched_nb.aio.bus import EventBus
-from ddsched_nb.aio.endings import explain
 from ddsched_nb.aio.healthcheck import check_models
 from ddsched_nb.aio.membership import LimitPoint
-from ddsched_nb.aio.progress import Progress, RowError
-from ddsched_nb.aio.statistics import ColumnProgress, GroupProgress, RunState, RunStatistics
+from ddsched_nb.aio.progress import RowError
+from ddsched_nb.aio.statistics import RunState, RunStatistics
 from ddsched_nb.config import RunConfig
+from ddsched_nb.core.blocked import Blocked, Cause
 from ddsched_nb.engine import Engine, StandIns, build, flow_shapes
 from ddsched_nb.errors import ConfigError, RunCancelled, RunError, RunStalled, RunTimeout
 from ddsched_nb.pipeline import Pipeline
 from ddsched_nb.record import FULL_RECORD_TASKS, TRUNCATED_EVENTS, RunRecord
+from ddsched_nb.standing import not_started, standing
 from ddsched_nb.storing import open_store
 from ddsched_nb.summary import RunSummary, summarize
 from ddsched_nb.table import InputTable, read_table, to_pandas
@@ -205,24 +206,31 @@ class Run:
         """How the run stands. Asking changes nothing; safe from any thread."""
         engine = self._engine
         if engine is None or self._loop is None:
-            return self._not_started()
-        now = self._loop.time() if self._ended_at is None else self._ended_at
-        progress, errors = engine.progress, engine.progress.errors
-        return RunStatistics(
-            state=self._state,
-            rows=self._table.rows,
-            rows_finished=progress.rows_finished,
-            rows_dropped=progress.rows_dropped,
-            row_groups=engine.schedule.governor.total,
-            row_groups_finished=progress.groups_finished,
-            open_groups=self._open_groups(engine),
-            columns=self._columns(progress),
-            pools=tuple(engine.limiter.statistics(pool) for pool in engine.limiter.pools),
-            deferred=len(engine.schedule.deferrals),
-            elapsed_s=now - self._started_at,
-            now=now,
-            last_error=self._last_error(errors),
+            return not_started(self._state, self.pipeline, self._table.rows)
+        return standing(
+            engine,
+            self.pipeline,
+            self._table.rows,
+            self._state,
+            self._error,
+            self._started_at,
+            self._now(),
         )
+
+    def explain_blocked(self) -> Blocked:
+        """Why no further task can start now, and what would change that; `print` it for words.
+
+        Tasks that run may wait themselves, for permits: `statistics().pools` tells. Asking changes
+        nothing; safe from any thread.
+        """
+        if self._engine is None or self._loop is None:
+            return Blocked(Cause.STARTING if self._error is None else Cause.STOPPED)
+        return self._engine.schedule.explain_blocked(self._now())
+
+    def _now(self) -> float:
+        """The loop's time; once the run has ended, the instant of its end."""
+        assert self._loop is not None, "the run was launched"
+        return self._loop.time() if self._ended_at is None else self._ended_at
 
     def _make_record(self) -> RunRecord:
         setting = self.config.record
@@ -340,38 +348,6 @@ class Run:
     def _counts(self) -> tuple[int, int]:
         progress = self._engine.progress if self._engine else None
         return (progress.rows_finished, progress.rows_dropped) if progress else (0, 0)
-
-    def _not_started(self) -> RunStatistics:
-        columns = self._columns(Progress())
-        rows = self._table.rows
-        return RunStatistics(self._state, rows, 0, 0, 0, 0, (), columns, (), 0, 0.0, 0.0, None)
-
-    def _columns(self, progress: Progress) -> tuple[ColumnProgress, ...]:
-        return tuple(
-            ColumnProgress(
-                column.name,
-                column.models[0] if len(column.models) == 1 else None,
-                progress.done[column.name],
-                self._table.rows,
-                progress.running[column.name],
-            )
-            for column in self.pipeline.columns
-        )
-
-    def _open_groups(self, engine: Engine) -> tuple[GroupProgress, ...]:
-        return tuple(
-            GroupProgress(group.index, group.size, cells - pending, cells)
-            for group, cells, pending in engine.schedule.frontier.progress()
-        )
-
-    def _last_error(self, errors: list[RowError]) -> str | None:
-        if self._error is not None:
-            return explain(self._error)
-        if not errors:
-            return None
-        last = errors[-1]
-        where = "" if last.row is None else f", row {last.row}"
-        return f"column {last.column}{where}: {last.reason}"
 
     def _on_terminal(self) -> bool:
         wanted = self.config.progress

@@ -37,6 +37,7 @@ FLOORS = (
         "pipeline",
         "storing",
         "engine",
+        "standing",
         "waiting",
         "summary",
         "wording",
