@@ -88,8 +88,8 @@ class BoundedBorrow:
     Who repays is an option:
 
     * `per_flow`, the reference's way: any lease of the flow that ends pays its debt first. So the
-      debt is what the flow holds above its share, and without ceilings the same tasks run as
-      under `StrictFair`.
+      debt is what the flow holds above its share, and without ceilings a task is admitted
+      wherever `StrictFair` admits it; a denial says whether it is for the share or for a debt.
     * `per_lease`, stricter: only the lease that borrowed pays, so its debt stays until that very
       lease ends. A flow with one long borrowed task takes nothing from its peers until then, even
       below its share.
