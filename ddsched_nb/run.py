@@ -21,7 +21,7 @@ from ddsched_nb.aio.membership import LimitPoint
 from ddsched_nb.aio.progress import RowError
 from ddsched_nb.aio.statistics import RunState, RunStatistics
 from ddsched_nb.config import RunConfig
-from ddsched_nb.core.blocked import Blocked, Cause
+from ddsched_nb.core.blocked import Blocked, Cause, Opening
 from ddsched_nb.engine import Engine, StandIns, build, flow_shapes
 from ddsched_nb.errors import ConfigError, RunCancelled, RunError, RunStalled, RunTimeout
 from ddsched_nb.pipeline import Pipeline
@@ -224,7 +224,9 @@ class Run:
         nothing; safe from any thread.
         """
         if self._engine is None or self._loop is None:
-            return Blocked(Cause.STARTING if self._error is None else Cause.STOPPED)
+            if self._error is not None:
+                return Blocked(Cause.STOPPED)
+            return Blocked(Cause.STARTING, (Opening.NEXT_TURN,))
         return self._engine.schedule.explain_blocked(self._now())
 
     def _now(self) -> float:

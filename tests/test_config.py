@@ -6,7 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 import ddsched_nb as dd
-from ddsched_nb.config import THROTTLE_FIELDS, RequestAdmissionConfig, RetryConfig, RunConfig
+from ddsched_nb.config import (
+    THROTTLE_FIELDS,
+    BorrowConfig,
+    RequestAdmissionConfig,
+    RetryConfig,
+    RunConfig,
+)
 from ddsched_nb.errors import ConfigError
 
 
@@ -46,6 +52,9 @@ def test_an_unknown_field_is_refused_with_what_was_meant() -> None:
         (RequestAdmissionConfig, {"cooldown_s": float("nan")}),
         (RequestAdmissionConfig, {"limit": "vegas"}),
         (RetryConfig, {"max_attempts": 0}),
+        (RunConfig, {"task_policy": "fair"}),
+        (BorrowConfig, {"ceiling": -1}),
+        (BorrowConfig, {"repayment": "later"}),
     ],
 )
 def test_a_value_out_of_range_names_field_and_value(
@@ -74,3 +83,16 @@ def test_r06_throttle_config_is_answered_where_it_is_asked_for() -> None:
         _ = dd.ThrottleConfig
     with pytest.raises(ConfigError, match="success_window -> successes_until_increase"):
         from ddsched_nb.config import ThrottleConfig  # noqa: F401
+
+
+def test_a_ceiling_below_zero_is_found_wherever_it_stands() -> None:
+    with pytest.raises(
+        ConfigError, match=r"ceilings\.local/column/a\.local is -1: .* or equal to 0"
+    ):
+        BorrowConfig(ceilings={"local/column/a": {"local": -1}})
+
+
+def test_f08_a_way_to_borrow_that_nothing_would_follow_is_refused() -> None:
+    with pytest.raises(ConfigError, match='strict_fair does not borrow; give task_policy="bounded'):
+        RunConfig(borrow=BorrowConfig(ceiling=2))
+    assert RunConfig(task_policy="bounded_borrow", borrow=BorrowConfig(ceiling=2)).borrow

@@ -154,7 +154,7 @@ class Blocked(NamedTuple):
 _CAUSES = {
     Cause.STARTING: "Nothing has started yet: the run is being set up.",
     Cause.FINISHED: "Nothing is left to start: every row group is finished and stored.",
-    Cause.STOPPED: "Nothing starts any more: the run is ending.",
+    Cause.STOPPED: "Nothing starts any more: the run is ending, or has ended early.",
     Cause.PAUSED: "Nothing starts: the run is paused. resume() goes on.",
     Cause.NOT_BLOCKED: "Nothing is in the way: a task may start at the next turn.",
     Cause.HELD_BACK: "Nothing can start now: {b.queued} queued tasks wait for slots.",
