@@ -171,8 +171,8 @@ _GATES = {
     DenyReason.OVER_SHARE: "would go above a share of {o.resource}, until a lease of the flow's "
     "own is released or no other flow can run",
     DenyReason.IN_DEBT: "owes some of {o.resource}, until that is repaid or no other flow can run",
-    DenyReason.AT_CEILING: "has borrowed of {o.resource} what it may, until a lease of the flow's "
-    "own is released",
+    DenyReason.AT_CEILING: "may borrow no more of {o.resource}, until a lease of the flow's own is "
+    "released",
 }
 _GROUPS = {
     BlockReason.ROW_GROUP_CAP: "as many are open as may be",

@@ -105,7 +105,7 @@ def test_r02_a_flow_that_was_passed_over_says_why() -> None:
     assert (ceiling.reason, ceiling.resource) == (DenyReason.AT_CEILING, SUBMISSION)
     assert ceiling.opens == (Opening.OWN_LEASE_RELEASED,)
     assert (
-        "- has borrowed of submission what it may, until a lease of the flow's own is released: "
+        "- may borrow no more of submission, until a lease of the flow's own is released: "
         "local/column/a (6 queued, holds 2, share 2)"
     ) in str(told)
 

@@ -385,6 +385,14 @@ def test_every_policy_keeps_a_flow_within_its_share_while_another_could_run(
     assert at == Deny(DenyReason.OVER_SHARE, SUBMISSION)
 
 
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
+def test_every_policy_takes_back_no_more_than_is_owed(policy: type[TaskPolicy]) -> None:
+    a = flow("a", LLM_WAIT)
+    lease = Lease(1, 1, a.key, a.resources, "a/0/1", ((SUBMISSION, 1),))
+    assert policy().repayment(lease, {SUBMISSION: 2}) == ((SUBMISSION, 1),)
+    assert policy().repayment(lease, {}) == ()
+
+
 def test_a_flow_that_is_below_its_share_again_takes_its_turns() -> None:
     a, b = flow("a"), flow("b")
     admission = TaskAdmission({SUBMISSION: 8})
