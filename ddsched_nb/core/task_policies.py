@@ -161,12 +161,12 @@ POLICIES: tuple[type[TaskPolicy], ...] = (StrictFair, BoundedBorrow)
 
 def _above_share(task: ReadyTask, held: Units, shares: Units) -> Resources:
     """What of the task lies above its flow's share."""
-    above: list[tuple[ResourceKey, int]] = []
+    above: Resources = ()  # as a rule it stays empty, and then costs nothing
     for resource, amount in task.flow.resources:
         over = held.get(resource, 0) + amount - shares[resource]
         if over > 0:
-            above.append((resource, min(over, amount)))
-    return tuple(above)
+            above = (*above, (resource, min(over, amount)))
+    return above
 
 
 def _paid(given_back: Resources, debt: Units) -> Resources:
