@@ -156,6 +156,24 @@ class RunConfig(_Settings):
     progress: bool | None = None
     share_limits: bool = True
 
+    @field_validator("row_groups", mode="before")
+    @classmethod
+    def _adaptive_or_number(cls, given: Any) -> Any:
+        # Said here, since a union answers once for each of its members.
+        whole = isinstance(given, int) and not isinstance(given, bool)
+        if given != "adaptive" and not (whole and given >= 1):
+            raise ValueError("give 'adaptive' or a whole number of at least 1")
+        return given
+
+    @field_validator("max_concurrent_row_groups")
+    @classmethod
+    def _heeded(cls, most: int | None, info: ValidationInfo) -> int | None:
+        if most is not None and info.data.get("row_groups", "adaptive") != "adaptive":
+            raise ValueError(
+                'it bounds row_groups="adaptive" only; leave it out where row_groups is a number'
+            )
+        return most
+
     @field_validator("borrow")
     @classmethod
     def _used(cls, borrow: BorrowConfig | None, info: ValidationInfo) -> BorrowConfig | None:
@@ -191,7 +209,8 @@ def _explain(settings: type[BaseModel], error: ValidationError) -> str:
 def _explain_one(settings: type[BaseModel], found: dict[str, Any]) -> str:
     field = ".".join(str(part) for part in found["loc"])
     if found["type"] != "extra_forbidden":
-        return f"{field} is {found['input']!r}: {found['msg']}"
+        said = found["msg"].removeprefix("Value error, ")
+        return f"{field} is {found['input']!r}: {said}"
     if field == "throttle":
         return throttle_message()
     close = difflib.get_close_matches(field, settings.model_fields, n=1)

@@ -66,6 +66,20 @@ def test_a_value_out_of_range_names_field_and_value(
     assert f"{field} is {value!r}" in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [0, "wide", 2.5])
+def test_row_groups_that_are_neither_adaptive_nor_a_number(value: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        RunConfig(row_groups=value)
+    assert str(caught.value) == (
+        f"RunConfig: row_groups is {value!r}: give 'adaptive' or a whole number of at least 1"
+    )
+
+
+def test_a_bound_that_would_not_be_heeded_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"max_concurrent_row_groups is 8: it bounds"):
+        RunConfig(row_groups=4, max_concurrent_row_groups=8)
+
+
 def test_r06_throttle_is_answered_with_the_map_from_old_to_new() -> None:
     with pytest.raises(ConfigError) as caught:
         RunConfig(throttle={"reduce_factor": 0.5})

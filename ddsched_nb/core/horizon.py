@@ -82,25 +82,30 @@ class Horizon:
         capacities = dispatcher.admission.capacities
         self._places = _places(graph, resolver, capacities)
         self._columns = {name for place in self._places.values() for name in place.columns}
-        # Front tasks of open groups that are not ready yet, by group and column.
+        # Front tasks that are not ready yet: by open group and column, and their sum by column,
+        # since as many groups may be open as there are rows.
         self._coming: dict[int, dict[str, int]] = {}
+        self._all_coming = dict.fromkeys(self._columns, 0)
         self._most_queued = max(
             _QUEUED_OF_ALL * capacities[SUBMISSION], _QUEUED_OF_WAITING * capacities[LLM_WAIT]
         )
 
     def opened(self, group: RowGroup) -> None:
         """A row group was opened: its front tasks will come."""
-        self._coming[group.index] = {
+        coming = self._coming[group.index] = {
             name: 1 if whole else group.size
             for place in self._places.values()
             for name, whole in place.columns.items()
         }
+        for name, tasks in coming.items():
+            self._all_coming[name] += tasks
 
     def ready(self, task: Task) -> None:
         """A task has its inputs."""
         coming = self._coming.get(task.row_group)
-        if coming is not None and task.column in self._columns:
-            coming[task.column] = max(0, coming[task.column] - 1)
+        if coming is not None and coming.get(task.column):
+            coming[task.column] -= 1
+            self._all_coming[task.column] -= 1
 
     def dropping(self, group: int, row: int) -> None:
         """A row is about to be dropped: its front tasks will not come."""
@@ -111,7 +116,8 @@ class Horizon:
 
     def closed(self, index: int) -> None:
         """A row group is finished."""
-        self._coming.pop(index, None)
+        for name, tasks in self._coming.pop(index, {}).items():
+            self._all_coming[name] -= tasks
 
     def demand(self) -> Demand:
         """How things stand at the front now."""
@@ -121,7 +127,7 @@ class Horizon:
         for resource, place in self._places.items():
             unleased = admission.free(resource)
             free += min(unleased, room)
-            coming = sum(group[name] for group in self._coming.values() for name in place.columns)
+            coming = sum(self._all_coming[name] for name in place.columns)
             queued = sum(dispatcher.queued(flow) for flow in place.holders)
             leased = place.capacity - unleased
             place.look_ahead(leased, queued, coming)

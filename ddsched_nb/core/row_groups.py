@@ -142,6 +142,7 @@ class RowGroupGovernor:
         self._pressed = 0
         self._next = 0
         self._open: set[int] = set()
+        self.open_rows = 0
         self._finished = finished
         self._pass_over()
 
@@ -158,11 +159,6 @@ class RowGroupGovernor:
     def open_groups(self) -> int:
         """Groups opened and not finished."""
         return len(self._open)
-
-    @property
-    def open_rows(self) -> int:
-        """Rows of the open groups."""
-        return sum(self._plan[index].size for index in self._open)
 
     @property
     def exhausted(self) -> bool:
@@ -195,6 +191,7 @@ class RowGroupGovernor:
         self._next += 1
         self._pass_over()
         self._open.add(group.index)
+        self.open_rows += group.size
         return group
 
     def consider(self, demand: Demand) -> TargetChange | None:
@@ -212,6 +209,7 @@ class RowGroupGovernor:
         if index not in self._open:
             return None
         self._open.remove(index)
+        self.open_rows -= self._plan[index].size
         if not self.adaptive or self.blocked not in PRESSURE or self.target == 1:
             return None
         self._pressed += 1

@@ -6,7 +6,22 @@ import pytest
 
 import ddsched_nb as dd
 from ddsched_nb.core import events as ev
+from ddsched_nb.core.dispatch import Dispatcher
+from ddsched_nb.core.frontier import Frontier
+from ddsched_nb.core.graph import ColumnGraph
+from ddsched_nb.core.horizon import Horizon
+from ddsched_nb.core.metadata import default_metadata
+from ddsched_nb.core.model import (
+    LLM_WAIT,
+    LOCAL,
+    SUBMISSION,
+    ColumnSpec,
+    RowGroup,
+    Task,
+)
+from ddsched_nb.core.resolver import Resolver, Routing
 from ddsched_nb.core.row_groups import BlockReason, Demand, RowGroupGovernor, RowGroupPlan
+from ddsched_nb.core.task_admission import TaskAdmission
 from ddsched_nb.errors import ConfigError
 from ddsched_nb.sim.record import SimulatedRecord
 from ddsched_nb.workloads import find_workload
@@ -82,6 +97,34 @@ def test_f13_the_target_falls_while_pressure_lasts() -> None:
     assert targets == sorted(targets, reverse=True)
     assert targets[-1] == 1
     assert it.consider(LACKING) is not None, "and rises again"
+
+
+def test_rows_of_open_groups_are_counted_as_they_come_and_go() -> None:
+    it = RowGroupGovernor(RowGroupPlan(10, 4), 3)
+    assert opened(it) == [0, 1, 2]
+    assert it.open_rows == 10
+    it.finish(2)
+    it.finish(2)
+    assert it.open_rows == 8
+
+
+def test_what_is_on_its_way_is_counted_once_and_forgotten_with_its_group() -> None:
+    graph = ColumnGraph([ColumnSpec("n", (), ("n",), "root"), ColumnSpec("m", ("n",), ("m",))])
+    routings = {name: Routing(default_metadata(name)) for name in ("n", "m")}
+    resolver, frontier = Resolver(graph, routings), Frontier(graph)
+    dispatcher = Dispatcher(TaskAdmission({SUBMISSION: 4, LLM_WAIT: 2, LOCAL: 4}))
+    horizon = Horizon(graph, resolver, dispatcher, frontier)
+    for group in RowGroupPlan(9, 3):
+        horizon.opened(group)
+    assert horizon.demand().lacking == 0, "nine cells are on their way"
+    for row in range(9):
+        horizon.ready(Task("m", row // 3, row))
+        horizon.ready(Task("m", row // 3, row))
+    assert horizon.demand().lacking == 4, "none is any more, however often it was told"
+    horizon.opened(RowGroup(3, 9, 12))
+    assert horizon.demand().lacking == 1
+    horizon.closed(3)
+    assert horizon.demand().lacking == 4
 
 
 def test_a_fixed_number_needs_one_and_never_moves() -> None:
