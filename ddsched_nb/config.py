@@ -121,6 +121,10 @@ class RunConfig(_Settings):
         task_policy: What a column may take beyond its share of the slots. `strict_fair`: what is
             free, while nobody else could run. `bounded_borrow`: the same as a debt that is repaid
             first, with ceilings if wanted.
+        request_pressure_advisory: Whether a task that would only wait for its model lets one go
+            first whose model is open. It never keeps a task from running.
+        slots_while_waiting: What tasks do with the slots that all share while their calls wait for
+            a cooling or saturated model: `yield` them to others, or `hold` them, as the reference.
         borrow: How `bounded_borrow` borrows and repays; without ceilings if None.
         record: True keeps the events (all of them up to 50,000 tasks, else the last 100,000),
             False keeps none, a path keeps all and saves them there at the end.
@@ -144,6 +148,8 @@ class RunConfig(_Settings):
     max_in_flight_tasks: Annotated[int, Field(ge=1)] | None = None
     task_policy: Literal["strict_fair", "bounded_borrow"] = "strict_fair"
     borrow: BorrowConfig | None = None
+    request_pressure_advisory: bool = True
+    slots_while_waiting: Literal["yield", "hold"] = "yield"
     record: bool | Path = True
     on_bug: Literal["raise", "drop"] = "raise"
     request_admission: RequestAdmissionConfig = RequestAdmissionConfig()

@@ -34,6 +34,7 @@ from ddsched_nb.core.metadata import default_metadata
 from ddsched_nb.core.model import Flow, PoolKey, ResourceKey
 from ddsched_nb.core.pacing import Pacing
 from ddsched_nb.core.pools import Budget
+from ddsched_nb.core.pressure import Advisory, Loads
 from ddsched_nb.core.resolver import Resolver, Routing, derive_capacities
 from ddsched_nb.core.retries import Deferrals, RetryPlan
 from ddsched_nb.core.row_groups import RowGroupGovernor, RowGroupPlan
@@ -140,7 +141,7 @@ def build(
     usage, offload = UsageLedger(), Offload(inline=stand_ins.inline)
     works = _works(pipeline, table, bindings)
     worker = Worker(works, buffer, executor, usage, offload)
-    schedule = _schedule(pipeline, table, pools, config, budget, store)
+    schedule = _schedule(pipeline, table, pools, config, budget, store, limiter.load)
     progress = _progress(pipeline, store)
     results = stand_ins.sink or (ResultTable(names) if store is None else StoreSink(store, names))
     reporter = SchedulerReporter(bus, clock)
@@ -156,6 +157,7 @@ def build(
         failures=FailureWindow(rate, config.shutdown_error_window),
         timeout_s=config.run_timeout_s,
         drop_bugs=config.on_bug == "drop",
+        yield_slots=config.slots_while_waiting == "yield",
     )
     engine = Engine(
         schedule,
@@ -271,6 +273,7 @@ def _schedule(
     config: RunConfig,
     budget: RetryBudget,
     store: ParquetStore | None,
+    load: Loads,
 ) -> Schedule:
     graph = pipeline.graph(table.names)
     caps = {key: capacity.cap for key, capacity in pipeline.model_capacities.items()}
@@ -285,7 +288,8 @@ def _schedule(
     frontier, resolver = Frontier(graph), Resolver(graph, routings)
     capacities = derive_capacities(caps, config.max_in_flight_tasks)
     policy = _task_policy(config, resolver.flows)
-    dispatcher = Dispatcher(TaskAdmission(capacities, policy))
+    advisory = Advisory(load) if config.request_pressure_advisory else None
+    dispatcher = Dispatcher(TaskAdmission(capacities, policy), advisory)
     adaptive = config.row_groups == "adaptive"
     most = (
         config.max_concurrent_row_groups if config.row_groups == "adaptive" else config.row_groups
@@ -296,7 +300,7 @@ def _schedule(
         dispatcher,
         RowGroupGovernor(plan, most, finished, adaptive=adaptive),
         Deferrals(retry.max_deferrals, retry.deferral_delay_s, budget),
-        Horizon(graph, resolver, dispatcher, frontier),
+        Horizon(graph, resolver, dispatcher, frontier, load),
     )
 
 

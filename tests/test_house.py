@@ -57,7 +57,7 @@ PURE = {
     *("__future__", "abc", "bisect", "collections", "dataclasses", "difflib", "enum"),
     *("functools", "heapq", "itertools", "math", "operator", "re", "statistics", "types", "typing"),
 }
-PURE_EXTRA = {"core.events": "msgspec"}
+PURE_EXTRA = dict.fromkeys(("core.event", "core.events", "core.request_events"), "msgspec")
 IMPURE_CALLS = {"print", "open", "input", "exec", "eval", "hash", "id"}
 
 # The module that takes clocks away has to know them.

@@ -17,6 +17,7 @@ from ddsched_nb.aio.parsing import (
     make_parser,
     what_failed,
 )
+from ddsched_nb.aio.seats import Seat
 from ddsched_nb.aio.usage import UsageLedger
 from ddsched_nb.clients.base import (
     ChatRequest,
@@ -53,9 +54,10 @@ class CallContext:
         models: The models its column declared, by alias.
         executor: Sends the calls.
         usage: Counts what they used.
+        seat: What the task gives back while all its calls wait; nothing if None.
     """
 
-    __slots__ = ("_executor", "_models", "_ready", "_usage")
+    __slots__ = ("_executor", "_models", "_ready", "_seat", "_usage")
 
     def __init__(
         self,
@@ -63,8 +65,10 @@ class CallContext:
         models: Mapping[str, ModelBinding],
         executor: ModelExecutor,
         usage: UsageLedger,
+        seat: Seat | None = None,
     ) -> None:
         self._ready = ready
+        self._seat = seat
         self._models = models
         self._executor = executor
         self._usage = usage
@@ -216,6 +220,7 @@ class CallContext:
             weight=self._ready.flow.weight,
             tokens=tokens,
             task_id=self._ready.task_id,
+            seat=self._seat,
         )
 
     def _binding(self, alias: str, domain: Domain) -> ModelBinding:

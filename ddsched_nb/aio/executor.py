@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from ddsched_nb.aio.limiter import RequestLimiter
 from ddsched_nb.aio.reporters import RequestReporter
+from ddsched_nb.aio.seats import Seat
 from ddsched_nb.clients.outcomes import classify
 from ddsched_nb.core.model import SUCCESS, Outcome, OutcomeKind, Permit, PoolKey, Quota, Usage
 from ddsched_nb.core.retries import CallHistory, GiveUp, RetryPlan
@@ -63,6 +64,7 @@ class ModelExecutor:
         weight: float = 1.0,
         tokens: float = 0.0,
         task_id: str | None = None,
+        seat: Seat | None = None,
     ) -> A:
         """Sends one call until it succeeds or cannot go on.
 
@@ -73,6 +75,7 @@ class ModelExecutor:
             weight: The flow's weight among those that wait for the pool.
             tokens: Tokens of its prompt, as far as known, for quotas per minute.
             task_id: The task that makes it, for events.
+            seat: What that task gives back while all its calls wait; nothing if None.
 
         Returns:
             What `send` returned.
@@ -88,9 +91,9 @@ class ModelExecutor:
         while True:
             attempt += 1
             wait = {"flow": flow, "weight": weight, "tokens": tokens, "task_id": task_id}
-            permit = await self._permit(pool, history, not_before, wait)
+            permit = await self._permit(pool, history, not_before, wait, seat)
             try:
-                return await self._attempt(permit, send, task_id, attempt)
+                return await self._attempt(permit, send, task_id, attempt, seat)
             except Exception as error:
                 outcome = classify(error)
                 now = asyncio.get_running_loop().time()
@@ -99,6 +102,22 @@ class ModelExecutor:
                 not_before = self._next_try(pool, outcome, history, now, error)
 
     async def _permit(
+        self,
+        pool: PoolKey,
+        history: CallHistory,
+        not_before: float,
+        wait: dict[str, Any],
+        seat: Seat | None,
+    ) -> Permit:
+        if seat is None:
+            return await self._wait(pool, history, not_before, wait)
+        seat.asks()
+        try:
+            return await self._wait(pool, history, not_before, wait | {"on_wait": seat.waits})
+        finally:
+            seat.asked()
+
+    async def _wait(
         self, pool: PoolKey, history: CallHistory, not_before: float, wait: dict[str, Any]
     ) -> Permit:
         """Waits for a permit; looks up from a long wait, lest it be for what never comes."""
@@ -120,10 +139,13 @@ class ModelExecutor:
         send: Callable[[], Awaitable[A]],
         task_id: str | None,
         attempt: int,
+        seat: Seat | None,
     ) -> A:
         # Nothing may stand between the grant and this try: whatever happens, the permit goes back.
         outcome = SUCCESS
         try:
+            if seat is not None:
+                await seat.takes_off()
             self._reporter.sent(permit, task_id, attempt)
             answer = await send()
             outcome = Outcome(OutcomeKind.SUCCESS, usage=answer.usage, quotas=answer.quotas)
@@ -137,6 +159,8 @@ class ModelExecutor:
                 self._reporter.answered(permit, task_id, outcome, seconds)
             finally:
                 self._limiter.release(permit, outcome)
+                if seat is not None:
+                    seat.lands()
 
     def _next_try(
         self,

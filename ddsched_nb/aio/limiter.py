@@ -18,15 +18,10 @@ from ddsched_nb.aio.membership import LimitPoint, Membership
 from ddsched_nb.aio.permits import Holding, refuse_on_a_loop, wait_in_thread
 from ddsched_nb.aio.reporters import RequestReporter
 from ddsched_nb.core.limits import CeilingLimit, Limit
-from ddsched_nb.core.model import (
-    Domain,
-    Outcome,
-    Permit,
-    PoolKey,
-    ReleaseStatus,
-)
+from ddsched_nb.core.model import Domain, Outcome, Permit, PoolKey, ReleaseStatus
 from ddsched_nb.core.pacing import Pacing
 from ddsched_nb.core.pools import Budget, PoolStatistics
+from ddsched_nb.core.pressure import PoolLoad
 from ddsched_nb.core.request_admission import RequestAdmission
 from ddsched_nb.errors import AdmissionClosed, ConfigError, QueueTimeout
 
@@ -147,6 +142,7 @@ class RequestLimiter:
         not_before: float = 0.0,
         timeout: float | None = None,
         task_id: str | None = None,
+        on_wait: Callable[[], None] | None = None,
     ) -> Permit:
         """Waits for a permit.
 
@@ -158,6 +154,7 @@ class RequestLimiter:
             not_before: No permit before this instant of the loop's clock.
             timeout: Seconds to wait at the most; without end if None.
             task_id: The task that asks, for events.
+            on_wait: Called once if there is none to be had at once.
 
         Raises:
             QueueTimeout: `timeout` passed. No provider was asked.
@@ -187,6 +184,8 @@ class RequestLimiter:
             waiters = account.admission.waiters(theirs)
             self._reporter.wait_started(pool, waiter, task_id, waiters, not_before, tokens, now)
             account.turn(now)
+            if on_wait is not None and not future.done():
+                on_wait()
             return member.translated(await future)
         except QueueTimeout:
             self._reporter.wait_timeout(pool, waiter)
@@ -333,6 +332,11 @@ class RequestLimiter:
         place = self._place(pool)
         found = place.member.account.admission.statistics(place.pool, self._at())
         return found if place.pool == pool else found._replace(pool=pool)
+
+    def load(self, pool: PoolKey, now: float) -> PoolLoad:
+        """How a pool stands, as far as a scheduler needs to know."""
+        member, theirs = self._place(pool)
+        return member.account.admission.load(theirs, now)
 
     def history(self, pool: PoolKey) -> tuple[LimitPoint, ...]:
         """How the limit of a pool went, its last 10,000 moves, each with what moved it."""

@@ -13,6 +13,7 @@ from ddsched_nb.aio.bus import EventBus
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.dispatch import Denied, Dispatch
 from ddsched_nb.core.model import (
+    FlowKey,
     Lease,
     Outcome,
     OutcomeKind,
@@ -132,6 +133,21 @@ class SchedulerReporter(_Reporter):
         else:
             self._bus.publish(ev.ReleaseDiagnostic(now, self._next(), lease_id, status))
 
+    def stepped_aside(self, task_id: str, lease: Lease) -> None:
+        if self._bus.listening:
+            yielded = ev.TaskSlotsYielded(self._clock(), self._next(), task_id, lease.lease_id)
+            self._bus.publish(yielded)
+
+    def came_back(self, task_id: str, lease: Lease) -> None:
+        if self._bus.listening:
+            retaken = ev.TaskSlotsRetaken(self._clock(), self._next(), task_id, lease.lease_id)
+            self._bus.publish(retaken)
+
+    def weight_changed(self, flow: FlowKey, before: float, after: float) -> None:
+        if self._bus.listening:
+            changed = ev.FlowWeightChanged(self._clock(), self._next(), flow, before, after)
+            self._bus.publish(changed)
+
     def deferred(self, task_id: str, deferred: Deferred, reason: str) -> None:
         if self._bus.listening:
             until, round_ = deferred
@@ -161,6 +177,13 @@ class SchedulerReporter(_Reporter):
 
     def _dispatched(self, now: float, dispatch: Dispatch) -> None:
         task_id, lease = dispatch.ready.task_id, dispatch.lease
+        if dispatch.instead_of is not None:
+            (ready, why), pool = dispatch.instead_of, dispatch.instead_of.ready.pool
+            assert pool is not None, "only a task with a pool is under pressure"
+            skipped = ev.RequestPressureAdvisorySkipped(
+                now, self._next(), ready.task_id, ready.flow.key, pool, str(why), task_id
+            )
+            self._bus.publish(skipped)
         self._bus.publish(ev.Selected(now, self._next(), task_id, lease.flow))
         self._bus.publish(
             ev.TaskLeaseAcquired(now, self._next(), task_id, lease.lease_id, bool(lease.borrowed))

@@ -17,6 +17,7 @@ from ddsched_nb.aio.limiter import RequestLimiter
 from ddsched_nb.aio.progress import Progress
 from ddsched_nb.aio.reporters import SchedulerReporter
 from ddsched_nb.aio.results import Sink
+from ddsched_nb.aio.seats import Seat, Seats
 from ddsched_nb.aio.worker import EndKind, TaskEnd, Worker, judge
 from ddsched_nb.core.dispatch import Dispatch
 from ddsched_nb.core.model import RowGroup
@@ -52,6 +53,7 @@ class Scheduler:
         failures: Says when so many cells fail that the run should end; never if None.
         timeout_s: The run ends after so long, in seconds; never if None.
         drop_bugs: Whether a bug in a generator drops its row instead of failing the run.
+        yield_slots: Whether a task gives its shared slots back while all its calls wait.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Scheduler:
         failures: FailureWindow | None = None,
         timeout_s: float | None = None,
         drop_bugs: bool = False,
+        yield_slots: bool = True,
     ) -> None:
         self._schedule = schedule
         self._worker = worker
@@ -78,6 +81,7 @@ class Scheduler:
         self._harvest = Harvest(schedule, buffer, progress, reporter, failures)
         self._timeout_s = timeout_s
         self._drop_bugs = drop_bugs
+        self._seats = Seats(schedule, reporter, self._wake) if yield_slots else None
         self._writes: set[asyncio.Future[None]] = set()
         # A dict for its order: which task is cancelled first must not depend on addresses.
         self._tasks: dict[asyncio.Task[TaskEnd], None] = {}
@@ -158,6 +162,8 @@ class Scheduler:
         turn = self._schedule.advance(self.loop.time(), batch=BATCH)
         unspawned = deque(turn.dispatched)
         try:
+            if self._seats is not None:
+                self._seats.let_in(turn.returned)
             for group in turn.opened:
                 self._buffer.open(group)
             self._reporter.turn(turn, self._buffer.open_groups, self._drained())
@@ -185,7 +191,8 @@ class Scheduler:
             self._reporter.lagged(lag)
 
     def _spawn(self, dispatch: Dispatch) -> None:
-        work = self._worker.run(dispatch.ready)
+        seat = None if self._seats is None else Seat(self._seats, dispatch)
+        work = self._worker.run(dispatch.ready, seat)
         try:
             task = self.loop.create_task(work)
         except Exception as error:
@@ -231,6 +238,8 @@ class Scheduler:
             self._fail_because(error)
         finally:
             status = self._schedule.release(dispatch.lease)
+            if self._seats is not None:
+                self._seats.left(dispatch.lease)
             self._reporter.released(ready.task_id, dispatch.lease, status)
             self._wake()
 

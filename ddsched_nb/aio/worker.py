@@ -13,6 +13,7 @@ from ddsched_nb.aio.context import CallContext, ModelBinding
 from ddsched_nb.aio.correlation import correlate
 from ddsched_nb.aio.executor import ModelExecutor
 from ddsched_nb.aio.offload import Offload, Place
+from ddsched_nb.aio.seats import Seat
 from ddsched_nb.aio.usage import UsageLedger
 from ddsched_nb.aio.values import cell_values, hook_values, whole_values
 from ddsched_nb.core.model import ColumnSpec, ReadyTask
@@ -121,37 +122,48 @@ class Worker:
         self._usage = usage
         self._offload = offload
 
-    async def run(self, ready: ReadyTask) -> TaskEnd:
-        """Runs one task; only cancellation and the like leave as exceptions."""
+    async def run(self, ready: ReadyTask, seat: Seat | None = None) -> TaskEnd:
+        """Runs one task; only cancellation and the like leave as exceptions.
+
+        Args:
+            ready: The task.
+            seat: What it gives back while all its calls wait for permits; nothing if None.
+        """
         work = self._works[ready.task.column]
         correlate(ready)
         try:
             if not work.spec.is_whole:
-                return await self._run_cell(work, ready)
+                return await self._run_cell(work, ready, seat)
             if work.spec.granularity == "root":
-                return await self._run_whole(work, ready, self._buffer.rows(ready.task), ())
-            return await self._run_batch(work, ready)
+                rows = self._buffer.rows(ready.task)
+                return await self._run_whole(work, ready, seat, rows, ())
+            return await self._run_batch(work, ready, seat)
         except Exception as error:
             return TaskEnd(judge(error), error=error)
 
-    async def _run_cell(self, work: Work, ready: ReadyTask) -> TaskEnd:
+    async def _run_cell(self, work: Work, ready: ReadyTask, seat: Seat | None) -> TaskEnd:
         row = self._buffer.row(ready.task, work.spec.needs)
         if self._skips(work, ready, row):
             values = dict.fromkeys(work.spec.outputs, work.skip.value)
             return TaskEnd(EndKind.SKIPPED, values, (), (row.number,), values)
-        made = await self._generate(work, ready, row)
+        made = await self._generate(work, ready, seat, row)
         return TaskEnd(EndKind.DONE, cell_values(work.spec, made))
 
-    async def _run_batch(self, work: Work, ready: ReadyTask) -> TaskEnd:
+    async def _run_batch(self, work: Work, ready: ReadyTask, seat: Seat | None) -> TaskEnd:
         batch = self._buffer.batch(ready.task, work.spec.needs)
         skips = [row.number for row in batch if self._skips(work, ready, row)]
-        return await self._run_whole(work, ready, batch.without(skips), skips)
+        return await self._run_whole(work, ready, seat, batch.without(skips), skips)
 
     async def _run_whole(
-        self, work: Work, ready: ReadyTask, inputs: range | Batch, skipped: Sequence[int]
+        self,
+        work: Work,
+        ready: ReadyTask,
+        seat: Seat | None,
+        inputs: range | Batch,
+        skipped: Sequence[int],
     ) -> TaskEnd:
         rows: Sequence[int] = inputs.numbers if isinstance(inputs, Batch) else inputs
-        made = await self._generate(work, ready, inputs) if rows else None
+        made = await self._generate(work, ready, seat, inputs) if rows else None
         if work.writes is not None:
             values, drops = hook_values(work.spec.name, work.writes, rows, made)
         elif rows:
@@ -161,8 +173,8 @@ class Worker:
         skip_values = dict.fromkeys(work.spec.outputs, work.skip.value)
         return TaskEnd(EndKind.DONE, values, rows, skipped, skip_values, drops)
 
-    async def _generate(self, work: Work, ready: ReadyTask, inputs: Any) -> Any:
-        context = CallContext(ready, work.models, self._executor, self._usage)
+    async def _generate(self, work: Work, ready: ReadyTask, seat: Seat | None, inputs: Any) -> Any:
+        context = CallContext(ready, work.models, self._executor, self._usage, seat)
         if work.place is not None:
             # No context there: it belongs to the loop, and a generator on a thread cannot await.
             return await self._offload.run(work.place, work.run, inputs)

@@ -8,12 +8,13 @@ queued is *starved*, the other idle slots are the *frontier's* (nothing was read
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ddsched_nb.clients.profile import EndpointProfile
 from ddsched_nb.core import events as ev
-from ddsched_nb.core.model import OutcomeKind
+from ddsched_nb.core.model import SHARED, OutcomeKind
 from ddsched_nb.errors import RecordError
 from ddsched_nb.record import RunRecord
 from ddsched_nb.reprs import html_table, text_table
@@ -105,8 +106,9 @@ class Metrics:
     Attributes:
         scheduler: The scheduler's resources, by name.
         requests: The pools, by label.
-        leased_request_wait_s: Seconds that requests waited for a permit while their tasks held
-            leases, summed over requests.
+        leased_request_wait_s: Seconds that requests waited for a permit while their tasks held all
+            slots of their leases, summed over requests. A task that stepped aside meanwhile
+            (`slots_while_waiting="yield"`) holds only the slot of its model, and does not count.
     """
 
     scheduler: Mapping[str, ResourceMetrics]
@@ -194,7 +196,7 @@ def metrics(record: RunRecord) -> Metrics:
     """
     if record.truncated:
         raise RecordError("the record is cut; metrics need every event (RunConfig(record=path))")
-    leased: dict[str, tuple[float, float]] = {}
+    leased: _Spans = defaultdict(list)
     scheduler = _scheduler_gauges(record, leased)
     requests, waited = _request_gauges(record, leased)
     return Metrics(scheduler, requests, waited)
@@ -225,10 +227,12 @@ def useful_utilization(record: RunRecord, profiles: Sequence[EndpointProfile]) -
     return served / existed if existed else 0.0
 
 
-def _scheduler_gauges(
-    record: RunRecord, leased: dict[str, tuple[float, float]]
-) -> dict[str, ResourceMetrics]:
-    """The scheduler's resources; notes in `leased` from when to when a task held its lease."""
+_Spans = defaultdict[str, list[tuple[float, float]]]
+"""From when to when each task held its lease with all that is in it, perhaps several times."""
+
+
+def _scheduler_gauges(record: RunRecord, leased: _Spans) -> dict[str, ResourceMetrics]:
+    """The scheduler's resources; notes in `leased` when tasks held their leases."""
     started = record.select(ev.SchedulerJobStarted)
     if not started:
         return {}
@@ -250,20 +254,46 @@ def _scheduler_gauges(
                 gauges[name].queued += units
         elif isinstance(event, ev.TaskLeaseAcquired):
             waited = event.at - queued_at.pop(event.task_id, event.at)
-            leased[event.task_id] = (event.at, math.inf)
             for name, units in holds.get(event.task_id, {}).items():
                 gauges[name].queued -= units
-                gauges[name].held += units
                 gauges[name].waits.append(waited)
-        elif isinstance(event, ev.TaskLeaseReleased):
-            leased[event.task_id] = (leased[event.task_id][0], event.at)
-            for name, units in holds.get(event.task_id, {}).items():
-                gauges[name].held -= units
+        _hold(event, gauges, holds, leased)
     return {n: gauge.summed(n, last - first) for n, gauge in gauges.items() if gauge.matters}
 
 
+def _hold(
+    event: ev.Event,
+    gauges: Mapping[str, _Gauge],
+    holds: Mapping[str, Mapping[str, int]],
+    leased: _Spans,
+) -> None:
+    """Books what a task takes or gives back. One that stepped aside keeps its model's slot."""
+    if isinstance(event, ev.TaskLeaseAcquired | ev.TaskSlotsRetaken):
+        leased[event.task_id].append((event.at, math.inf))
+        sign = 1
+    elif isinstance(event, ev.TaskLeaseReleased | ev.TaskSlotsYielded):
+        spans = leased[event.task_id]
+        if spans and spans[-1][1] == math.inf:
+            spans[-1] = (spans[-1][0], event.at)
+        elif isinstance(event, ev.TaskLeaseReleased):
+            # It ended while it stood aside: what it had left were the slots of its models.
+            holds = {event.task_id: _without_shared(holds.get(event.task_id, {}))}
+        sign = -1
+    else:
+        return
+    units = holds.get(event.task_id, {})
+    if isinstance(event, ev.TaskSlotsRetaken | ev.TaskSlotsYielded):
+        units = {name: n for name, n in units.items() if name in SHARED}
+    for name, n in units.items():
+        gauges[name].held += sign * n
+
+
+def _without_shared(units: Mapping[str, int]) -> dict[str, int]:
+    return {name: n for name, n in units.items() if name not in SHARED}
+
+
 def _request_gauges(
-    record: RunRecord, leased: Mapping[str, tuple[float, float]]
+    record: RunRecord, leased: Mapping[str, Sequence[tuple[float, float]]]
 ) -> tuple[dict[str, ResourceMetrics], float]:
     """The pools, and how long requests waited under a lease."""
     gauges: dict[str, _Gauge] = {}
@@ -290,8 +320,8 @@ def _request_gauges(
             since, task_id = waiting.pop(event.waiter_id)
             gauges[label].queued -= 1
             gauges[label].waits.append(event.at - since)
-            start, end = leased.get(task_id or "", (math.inf, math.inf))
-            waited += max(0.0, min(end, event.at) - max(start, since))
+            for start, end in leased.get(task_id or "", ()):
+                waited += max(0.0, min(end, event.at) - max(start, since))
         if isinstance(event, ev.RequestLeaseAcquired):
             gauges[label].held += 1
     window = 0.0 if first is None or last is None else last - first

@@ -7,51 +7,66 @@ its event files and ours read alike. Every event has `at` (seconds on the run's 
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
-from ddsched_nb.core.model import (
-    DenyReason,
-    FlowKey,
-    OutcomeKind,
-    PoolKey,
-    Quota,
-    QuotaUnit,
-    ReleaseStatus,
-    ResourceKey,
+from ddsched_nb.core.event import Event as Event
+from ddsched_nb.core.event import RequestEvent as RequestEvent
+from ddsched_nb.core.event import TaskEvent as TaskEvent
+from ddsched_nb.core.model import DenyReason, FlowKey, PoolKey, ReleaseStatus, ResourceKey
+from ddsched_nb.core.request_events import (
+    BudgetShape as BudgetShape,
 )
-
-
-def _wire_name(class_name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", class_name).lower()
-
-
-class Event(msgspec.Struct, frozen=True, gc=False, tag_field="kind", tag=_wire_name):
-    """Base of all events."""
-
-    at: float
-    sequence: int
-
-    @property
-    def kind(self) -> str:
-        """The kind's name on the wire."""
-        return str(type(self).__struct_config__.tag)
-
-
-class TaskEvent(Event, frozen=True, gc=False):
-    """Base of the events that concern one task."""
-
-    task_id: str
-
-
-class RequestEvent(Event, frozen=True, gc=False):
-    """Base of the events of request admission; all concern one pool."""
-
-    pool: PoolKey
-
-
-# --- the scheduler's stream -----------------------------------------------------------------
+from ddsched_nb.core.request_events import (
+    LimitMoved as LimitMoved,
+)
+from ddsched_nb.core.request_events import (
+    ModelRequestCompleted as ModelRequestCompleted,
+)
+from ddsched_nb.core.request_events import (
+    ModelRequestStarted as ModelRequestStarted,
+)
+from ddsched_nb.core.request_events import (
+    RequestCooldownStarted as RequestCooldownStarted,
+)
+from ddsched_nb.core.request_events import (
+    RequestEffectiveCapChanged as RequestEffectiveCapChanged,
+)
+from ddsched_nb.core.request_events import (
+    RequestFullyRecovered as RequestFullyRecovered,
+)
+from ddsched_nb.core.request_events import (
+    RequestLeaseAcquired as RequestLeaseAcquired,
+)
+from ddsched_nb.core.request_events import (
+    RequestLeaseReleased as RequestLeaseReleased,
+)
+from ddsched_nb.core.request_events import (
+    RequestLimitDecreased as RequestLimitDecreased,
+)
+from ddsched_nb.core.request_events import (
+    RequestLimitIncreased as RequestLimitIncreased,
+)
+from ddsched_nb.core.request_events import (
+    RequestPoolShared as RequestPoolShared,
+)
+from ddsched_nb.core.request_events import (
+    RequestRateLimited as RequestRateLimited,
+)
+from ddsched_nb.core.request_events import (
+    RequestReleaseDiagnostic as RequestReleaseDiagnostic,
+)
+from ddsched_nb.core.request_events import (
+    RequestResourceRegistered as RequestResourceRegistered,
+)
+from ddsched_nb.core.request_events import (
+    RequestWaitCancelled as RequestWaitCancelled,
+)
+from ddsched_nb.core.request_events import (
+    RequestWaitStarted as RequestWaitStarted,
+)
+from ddsched_nb.core.request_events import (
+    RequestWaitTimeout as RequestWaitTimeout,
+)
 
 
 class FlowShape(msgspec.Struct, frozen=True, gc=False):
@@ -75,7 +90,7 @@ class SchedulerJobStarted(Event, frozen=True, gc=False):
     row_groups: int
     columns: tuple[str, ...]
     capacities: dict[str, int]
-    flows: dict[str, FlowShape] = {}
+    flows: dict[str, FlowShape] = {}  # noqa: RUF012 - msgspec copies it
 
 
 class SchedulerJobCompleted(Event, frozen=True, gc=False):
@@ -145,6 +160,42 @@ class TaskLeaseReleased(TaskEvent, frozen=True, gc=False):
     lease_id: int
 
 
+class TaskSlotsYielded(TaskEvent, frozen=True, gc=False):
+    """A task waits for its model; what it holds of `submission` and `llm_wait` goes to others."""
+
+    lease_id: int
+
+
+class TaskSlotsRetaken(TaskEvent, frozen=True, gc=False):
+    """Its call goes out: it holds them again."""
+
+    lease_id: int
+
+
+class RequestPressureAdvisorySkipped(TaskEvent, frozen=True, gc=False):
+    """A task was next and might have run; one whose model is open was preferred.
+
+    Attributes:
+        flow: Whose task it is.
+        pool: Where its calls go.
+        reason: Why they would have waited.
+        preferred: The task that went before it.
+    """
+
+    flow: FlowKey
+    pool: PoolKey
+    reason: str
+    preferred: str
+
+
+class FlowWeightChanged(Event, frozen=True, gc=False):
+    """A flow's share is drawn by another weight from now on."""
+
+    flow: FlowKey
+    before: float
+    after: float
+
+
 class AdmissionDenied(TaskEvent, frozen=True, gc=False):
     flow: FlowKey
     reason: DenyReason
@@ -193,152 +244,6 @@ class ReleaseDiagnostic(Event, frozen=True, gc=False):
     status: ReleaseStatus
 
 
-# --- the stream of request admission --------------------------------------------------------
-
-
-class BudgetShape(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What the models of an account share; rates per minute."""
-
-    name: str
-    cap: int | None = None
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
-
-
-class RequestResourceRegistered(RequestEvent, frozen=True, gc=False, omit_defaults=True):
-    """A pool came into being; `aggregate_cap` is that of its provider/model, over all domains.
-
-    Rates per minute are those that were declared. `signals` is what can move the limit: none of
-    them, and it never moves; no latency, and a server that only gets slower is not noticed.
-    """
-
-    cap: int
-    aggregate_cap: int
-    limit: int
-    algorithm: str
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
-    budget: BudgetShape | None = None
-    signals: tuple[str, ...] = ()
-
-
-class RequestPoolShared(RequestEvent, frozen=True, gc=False):
-    """So many runs share a pool from now on: what others do is not in this record."""
-
-    runs: int
-
-
-class RequestWaitStarted(RequestEvent, frozen=True, gc=False):
-    waiter_id: int
-    task_id: str | None
-    waiters: int
-    not_before: float = 0.0
-    tokens: float = 0.0
-
-
-class RequestWaitTimeout(RequestEvent, frozen=True, gc=False):
-    waiter_id: int
-
-
-class RequestWaitCancelled(RequestEvent, frozen=True, gc=False):
-    waiter_id: int
-
-
-class RequestLeaseAcquired(RequestEvent, frozen=True, gc=False):
-    permit_id: int
-    waiter_id: int
-    in_flight: int
-    limit: int
-
-
-class RequestLeaseReleased(RequestEvent, frozen=True, gc=False, omit_defaults=True):
-    """A permit came back, with what the server said of its quotas and of itself."""
-
-    permit_id: int
-    outcome: OutcomeKind
-    in_flight: int
-    quotas: tuple[Quota, ...] = ()
-    spent: QuotaUnit | None = None
-    unavailable: bool = False
-
-
-class ModelRequestStarted(RequestEvent, frozen=True, gc=False):
-    permit_id: int
-    task_id: str | None
-    attempt: int
-
-
-class ModelRequestCompleted(RequestEvent, frozen=True, gc=False):
-    permit_id: int
-    task_id: str | None
-    outcome: OutcomeKind
-    seconds: float
-    tokens: int
-    completion_tokens: int = 0
-
-
-class RequestRateLimited(RequestEvent, frozen=True, gc=False):
-    permit_id: int
-    retry_after: float | None
-    in_flight: int
-    limit: int
-
-
-class LimitMoved(RequestEvent, frozen=True, gc=False):
-    """Base of the events about a limit that moved.
-
-    Attributes:
-        before: The limit until then.
-        after: The limit from then on.
-        reason: The outcome that moved it, or `cap`.
-        permit_id: The permit of the request whose end moved it.
-        in_flight: In flight just after that permit was granted.
-        served: Those of them that were not refused.
-        granted_limit: The limit at which it was granted.
-        seconds: How long the request took.
-    """
-
-    before: int
-    after: int
-    reason: str
-    permit_id: int | None = None
-    in_flight: int = 0
-    served: int = 0
-    granted_limit: int = 0
-    seconds: float = 0.0
-
-
-class RequestLimitDecreased(LimitMoved, frozen=True, gc=False):
-    pass
-
-
-class RequestLimitIncreased(LimitMoved, frozen=True, gc=False):
-    pass
-
-
-class RequestEffectiveCapChanged(RequestEvent, frozen=True, gc=False):
-    cap: int
-    aggregate_cap: int
-
-
-class RequestCooldownStarted(RequestEvent, frozen=True, gc=False):
-    """A pool stops granting: `refused`, a quota that is spent, or nobody serves anything."""
-
-    until: float
-    reason: str = "refused"
-
-
-class RequestFullyRecovered(RequestEvent, frozen=True, gc=False):
-    """An endpoint that served nothing `since` an instant was heard of again."""
-
-    since: float
-
-
-class RequestReleaseDiagnostic(RequestEvent, frozen=True, gc=False):
-    permit_id: int
-    status: ReleaseStatus
-
-
 EVENTS: tuple[type[Event], ...] = (
     SchedulerJobStarted,
     SchedulerJobCompleted,
@@ -354,6 +259,10 @@ EVENTS: tuple[type[Event], ...] = (
     Selected,
     TaskLeaseAcquired,
     TaskLeaseReleased,
+    TaskSlotsYielded,
+    TaskSlotsRetaken,
+    RequestPressureAdvisorySkipped,
+    FlowWeightChanged,
     AdmissionDenied,
     QueueDrained,
     WorkerSpawned,

@@ -17,10 +17,12 @@ from ddsched_nb.core.model import (
     SUBMISSION,
     Flow,
     FlowKey,
+    PoolKey,
     ResourceKey,
     RowGroup,
     Task,
 )
+from ddsched_nb.core.pressure import Loads
 from ddsched_nb.core.resolver import Resolver
 from ddsched_nb.core.row_groups import Demand
 
@@ -40,19 +42,26 @@ class _Place:
         capacity: What exists of it.
         ahead: Tasks beyond that which are to wait for it, or to be on their way.
         holders: The flows that hold it.
+        pools: Where the calls of those tasks go, as far as each column has one pool.
         columns: The front columns that need it, each with whether one task serves a row group.
         fed: Whether it was seen busy since it was last found dry.
     """
 
-    __slots__ = ("ahead", "capacity", "columns", "fed", "holders")
+    __slots__ = ("ahead", "capacity", "columns", "fed", "holders", "pools")
 
     def __init__(
-        self, capacity: int, ahead: int, holders: tuple[FlowKey, ...], columns: dict[str, bool]
+        self,
+        capacity: int,
+        ahead: int,
+        holders: tuple[FlowKey, ...],
+        columns: dict[str, bool],
+        pools: tuple[PoolKey, ...],
     ) -> None:
         self.capacity = capacity
         self.ahead = ahead
         self.holders = holders
         self.columns = columns
+        self.pools = pools
         self.fed = False
 
     def look_ahead(self, leased: int, queued: int, coming: int) -> None:
@@ -72,13 +81,25 @@ class Horizon:
         resolver: Their flows.
         dispatcher: What is queued and leased.
         frontier: Which cells wait for inputs.
+        load: How a pool stands; none ever cools if None.
     """
 
     def __init__(
-        self, graph: ColumnGraph, resolver: Resolver, dispatcher: Dispatcher, frontier: Frontier
+        self,
+        graph: ColumnGraph,
+        resolver: Resolver,
+        dispatcher: Dispatcher,
+        frontier: Frontier,
+        load: Loads | None = None,
     ) -> None:
         self._dispatcher = dispatcher
         self._frontier = frontier
+        self._load = load
+        self._pools = {
+            pool: resolver.flow(name).key
+            for name in resolver.columns
+            if (pool := resolver.pool(name)) is not None
+        }
         capacities = dispatcher.admission.capacities
         self._places = _places(graph, resolver, capacities)
         self._columns = {name for place in self._places.values() for name in place.columns}
@@ -119,11 +140,12 @@ class Horizon:
         for name, tasks in self._coming.pop(index, {}).items():
             self._all_coming[name] -= tasks
 
-    def demand(self) -> Demand:
+    def demand(self, now: float) -> Demand:
         """How things stand at the front now."""
         lacking = free = 0
         dispatcher, admission = self._dispatcher, self._dispatcher.admission
         room = admission.free(SUBMISSION)
+        cooling, until = self._cooling(now), None
         for resource, place in self._places.items():
             unleased = admission.free(resource)
             free += min(unleased, room)
@@ -132,8 +154,23 @@ class Horizon:
             leased = place.capacity - unleased
             place.look_ahead(leased, queued, coming)
             wanted = min(place.capacity + place.ahead - leased, room)
-            lacking += max(0, wanted - queued - coming)
-        return Demand(lacking, free, len(dispatcher), self._most_queued)
+            short = max(0, wanted - queued - coming)
+            if short and place.pools and all(pool in cooling for pool in place.pools):
+                soonest = min(cooling[pool] for pool in place.pools)
+                until = soonest if until is None else min(until, soonest)
+            else:
+                lacking += short
+        # What waits for a model that is cooling keeps no other from its work.
+        stuck = {self._pools[pool] for pool in cooling}
+        waiting = len(dispatcher) - sum(dispatcher.queued(flow) for flow in stuck)
+        return Demand(lacking, free, waiting, self._most_queued, cooling_until=until)
+
+    def _cooling(self, now: float) -> dict[PoolKey, float]:
+        """Which pools grant nothing, and until when."""
+        if self._load is None:
+            return {}
+        loads = ((pool, self._load(pool, now)) for pool in self._pools)
+        return {pool: load.cooling_until for pool, load in loads if load.cooling}
 
     def _is_whole(self, name: str) -> bool:
         return any(place.columns.get(name, False) for place in self._places.values())
@@ -154,7 +191,12 @@ def _places(
     for resource, names in columns.items():
         capacity = capacities[resource]
         more = max(1, int(_AHEAD * capacity)) if resource in ahead else 0
-        places[resource] = _Place(capacity, more, _holders(resolver.flows, resource), names)
+        found = [resolver.pool(name) for name in names]
+        pools = tuple(dict.fromkeys(pool for pool in found if pool is not None))
+        if None in found:
+            pools = ()  # nobody knows whether it waits for one that cools
+        holders = _holders(resolver.flows, resource)
+        places[resource] = _Place(capacity, more, holders, names, pools)
     return places
 
 

@@ -23,6 +23,9 @@ SUBMISSION = ResourceKey("submission")
 LLM_WAIT = ResourceKey("llm_wait")
 LOCAL = ResourceKey("local")
 
+SHARED = frozenset({SUBMISSION, LLM_WAIT})
+"""What tasks of all models share: a task that only waits for its model may do without."""
+
 
 class ModelKey(NamedTuple):
     """One model of one provider, whatever the aliases it is known by."""

@@ -22,6 +22,7 @@ from ddsched_nb.core.model import (
     Sample,
 )
 from ddsched_nb.core.pacing import Pacing, PacingStatistics, Ticking
+from ddsched_nb.core.pressure import PoolLoad
 
 WaiterId = int
 
@@ -273,6 +274,17 @@ class PoolState:
             moved = LimitChange(self.key, before, after, outcome.kind, permit.permit_id, sample)
             changes.insert(0, moved)
         return changes
+
+    def load(self, now: float) -> PoolLoad:
+        model, budget = self.model, self.model.budget
+        room = min(model.cap - model.in_flight, budget.cap - budget.in_flight)
+        cooling = self.cooldown_until if now < self.cooldown_until else 0.0
+        if not cooling and self.silent_since is not None:
+            cooling = math.inf
+        cap = model.in_flight + room
+        return PoolLoad(
+            self.value(now), len(self.held), self.waiters, cap, model.in_flight, cooling
+        )
 
     def statistics(self, now: float) -> PoolStatistics:
         return PoolStatistics(

@@ -32,6 +32,7 @@ from ddsched_nb.core.pools import (
     Waiter,
     WaiterId,
 )
+from ddsched_nb.core.pressure import PoolLoad
 from ddsched_nb.errors import ConfigError
 
 # Tells the permits of one admission from those of another; it never enters an event.
@@ -71,7 +72,7 @@ class RequestAdmission:
 
         Args:
             pool: Names it.
-            limit: The algorithm that moves its limit.
+            limit: Moves its limit.
             cap: What the limit never exceeds, at least 1.
             aggregate_cap: What all domains of its provider/model together never exceed; if several
                 pools of one model name different ones, the least holds.
@@ -235,6 +236,10 @@ class RequestAdmission:
         """How a pool stands at `now`."""
         return self._pools[pool].statistics(now)
 
+    def load(self, pool: PoolKey, now: float) -> PoolLoad:
+        """How a pool stands, as far as a scheduler needs to know."""
+        return self._pools[pool].load(now)
+
     def _line_up(self, waiter: Waiter, now: float) -> None:
         pool = waiter.pool
         budget, flow = pool.model.budget, (pool.key, waiter.client, waiter.flow)
@@ -323,15 +328,8 @@ class RequestAdmission:
         pool.model.budget.in_flight += 1
         pool.granted += 1
         shared = pool.model.budget.pacing
-        permit = Permit(
-            self._last_permit,
-            self._issuer,
-            pool.key,
-            waiter.waiter_id,
-            now,
-            pool.value(now),
-            len(pool.held) + 1,
-        )
+        number, limit, held = self._last_permit, pool.value(now), len(pool.held) + 1
+        permit = Permit(number, self._issuer, pool.key, waiter.waiter_id, now, limit, held)
         pool.held[permit.permit_id] = HeldPermit(
             permit,
             pool.pacing.spend(waiter.tokens, now),

@@ -34,6 +34,7 @@ class ScheduleTurn(NamedTuple):
         next_deadline: When to ask again at the latest; `inf` if only an event can change things.
         targets: Changes of how many row groups may be open.
         blocked: Why no further one may, where that is another reason than before.
+        returned: Leases whose tasks had stepped aside and may go on.
     """
 
     opened: list[RowGroup]
@@ -45,6 +46,7 @@ class ScheduleTurn(NamedTuple):
     next_deadline: float
     targets: list[TargetChange]
     blocked: BlockReason | None = None
+    returned: list[Lease] = []  # noqa: RUF012 - never changed
 
 
 class Schedule:
@@ -79,6 +81,7 @@ class Schedule:
         self._starts: dict[int, int] = {}
         self._ready: list[Task] = []
         self._running = 0
+        self._cooling_until = math.inf
         self._paused = False
         self._stopped = False
         for flow in resolver.flows:
@@ -133,9 +136,12 @@ class Schedule:
 
     def advance(self, now: float, *, batch: int = 64) -> ScheduleTurn:
         """Decides what starts now, at most `batch` tasks."""
-        turn = ScheduleTurn([], [], [], [], [], False, math.inf, [])
+        # What runs may end, also while nothing starts.
+        returned = self.dispatcher.returned()
+        turn = ScheduleTurn([], [], [], [], [], False, math.inf, [], None, returned)
         if self._stopped or self._paused:
             return turn
+        self.dispatcher.look_around(now)
         self._open_groups(turn)
         self._queue_ready(turn)
         for task, round_ in self.deferrals.due(now):
@@ -143,14 +149,14 @@ class Schedule:
                 turn.salvaged.append((self._enqueue(task), round_))
             else:
                 self.deferrals.forget(task)  # its row was dropped meanwhile
-        more = self._dispatch(turn, batch)
-        while not more and self._widen():
+        more = self._dispatch(turn, batch, now)
+        while not more and self._widen(now):
             self._open_groups(turn)
             self._queue_ready(turn)
-            more = self._dispatch(turn, batch)
+            more = self._dispatch(turn, batch, now)
         return turn._replace(
             more=more,
-            next_deadline=self.deferrals.next_deadline,
+            next_deadline=min(self.deferrals.next_deadline, self._cooling_until),
             targets=self._taken_targets(),
             blocked=self._news(),
         )
@@ -165,6 +171,18 @@ class Schedule:
         if status is ReleaseStatus.RELEASED:
             self._running -= 1
         return status
+
+    def step_aside(self, lease: Lease) -> bool | None:
+        """A running task waits for its model: others may have what it holds of the shared slots.
+
+        Returns:
+            Whether this may let something start; None if it gave back nothing.
+        """
+        return self.dispatcher.step_aside(lease)
+
+    def come_back(self, lease: Lease) -> bool:
+        """A task that stepped aside may go on; False if there is no room: a turn will name it."""
+        return self.dispatcher.come_back(lease)
 
     def complete(self, task: Task) -> RowGroup | None:
         """A task ended; names the row group that this finishes, if any."""
@@ -256,12 +274,16 @@ class Schedule:
                     self._horizon.ready(task)
                 turn.enqueued.append(self._enqueue(task))
 
-    def _widen(self) -> bool:
+    def _widen(self, now: float) -> bool:
         """Lets one more row group be open, if slots are without work."""
+        self._cooling_until = math.inf
         if self._horizon is None:
             return False
-        demand = self._horizon.demand()._replace(storing=self._being_stored)
+        demand = self._horizon.demand(now)._replace(storing=self._being_stored)
         change = self.governor.consider(demand)
+        if self.governor.blocked is BlockReason.MODELS_COOLING and demand.cooling_until:
+            # Nobody else will tell when it is time to look again.
+            self._cooling_until = demand.cooling_until
         if change is not None:
             self._targets.append(change)
         return change is not None
@@ -280,9 +302,9 @@ class Schedule:
         self.dispatcher.enqueue(ready)
         return ready
 
-    def _dispatch(self, turn: ScheduleTurn, batch: int) -> bool:
+    def _dispatch(self, turn: ScheduleTurn, batch: int, now: float) -> bool:
         while len(turn.dispatched) < batch:
-            step = self.dispatcher.next()
+            step = self.dispatcher.next(now)
             if step is None:
                 return False
             if isinstance(step, Denied):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ddsched_nb.core.model import (
+    SHARED,
     Admit,
     Deny,
     DenyReason,
@@ -39,6 +40,7 @@ class TaskStatistics(NamedTuple):
         by_flow: What each flow holds.
         leases: Number of live leases.
         debt: What each flow that owes something owes: taken above its share, not yet repaid.
+        aside: Leases of them whose tasks stepped aside.
     """
 
     capacities: dict[ResourceKey, int]
@@ -46,6 +48,7 @@ class TaskStatistics(NamedTuple):
     by_flow: dict[FlowKey, dict[ResourceKey, int]]
     leases: int
     debt: dict[FlowKey, dict[ResourceKey, int]]
+    aside: int = 0
 
 
 class TaskAdmission:
@@ -74,6 +77,9 @@ class TaskAdmission:
         self._debt: dict[FlowKey, dict[ResourceKey, int]] = {}
         self._shares: dict[FlowKey, dict[ResourceKey, int]] = {}
         self._ledger: dict[int, Lease] = {}
+        # Of leases whose tasks have stepped aside: what they gave back, and what they owe since.
+        self._aside: dict[int, Resources] = {}
+        self._owed: dict[int, Resources] = {}
         self._last_id = 0
 
     def register(self, flow: Flow) -> None:
@@ -126,14 +132,50 @@ class TaskAdmission:
         status = self._judge(lease)
         if status is ReleaseStatus.RELEASED:
             del self._ledger[lease.lease_id]
-            held = self._held[lease.flow]
-            for resource, amount in lease.resources:
-                self._free[resource] += amount
-                held[resource] -= amount
-            debt = self._debt[lease.flow]
-            if debt:
-                self._repay(debt, self._policy.repayment(lease, debt))
+            gone = self._aside.pop(lease.lease_id, ())
+            left = tuple(r for r in lease.resources if r not in gone) if gone else lease.resources
+            owed = self._owed.pop(lease.lease_id, lease.borrowed)
+            self._give_back(lease.flow, lease._replace(resources=left, borrowed=owed))
         return status
+
+    def step_aside(self, lease: Lease) -> bool:
+        """Gives back what a lease holds of the resources that all share, for as long as its task
+        waits for a model. It keeps its place among those that may wait for that model.
+
+        Returns:
+            Whether it did; False if the lease is not live, or stands aside already.
+        """
+        number = lease.lease_id
+        if self._judge(lease) is not ReleaseStatus.RELEASED or number in self._aside:
+            return False
+        shared = tuple(part for part in lease.resources if part[0] in SHARED)
+        owed = self._owed.get(number, lease.borrowed)
+        self._give_back(lease.flow, lease._replace(resources=shared, borrowed=owed))
+        self._aside[number] = shared
+        self._owed[number] = tuple(part for part in owed if part[0] not in SHARED)
+        return True
+
+    def come_back(self, lease: Lease) -> bool:
+        """Takes again what `step_aside` gave back, above the flow's share too: the task was
+        admitted, and holds a permit by now. What lies above the share is owed.
+
+        Returns:
+            Whether it stands aside no more; False while there is no room.
+        """
+        number = lease.lease_id
+        shared = self._aside.get(number, ())
+        if any(self._free[resource] < amount for resource, amount in shared):
+            return False
+        held, debt, shares = (of[lease.flow] for of in (self._held, self._debt, self._shares))
+        for resource, amount in shared:
+            above = min(amount, held.get(resource, 0) + amount - shares[resource])
+            if above > 0:
+                debt[resource] = debt.get(resource, 0) + above
+                self._owed[number] = (*self._owed[number], (resource, above))
+            self._free[resource] -= amount
+            held[resource] = held.get(resource, 0) + amount
+        self._aside.pop(number, None)
+        return True
 
     def free(self, resource: ResourceKey) -> int:
         """Slots of `resource` that nobody holds."""
@@ -160,6 +202,15 @@ class TaskAdmission:
         return any(held.get(r, 0) + amount > shares[r] for r, amount in task.flow.resources)
 
     @property
+    def aside(self) -> int:
+        """Number of live leases whose tasks stepped aside."""
+        return len(self._aside)
+
+    def can_come_back(self, lease: Lease) -> bool:
+        """Whether there is room for a task that stepped aside."""
+        return all(self._free[r] >= n for r, n in self._aside.get(lease.lease_id, ()))
+
+    @property
     def capacities(self) -> dict[ResourceKey, int]:
         """What exists of each resource."""
         return self._capacities
@@ -174,7 +225,8 @@ class TaskAdmission:
         leased = {r: self._capacities[r] - free for r, free in self._free.items()}
         by_flow = {key: {r: n for r, n in held.items() if n} for key, held in self._held.items()}
         debt = {key: dict(owed) for key, owed in self._debt.items() if owed}
-        return TaskStatistics(dict(self._capacities), leased, by_flow, len(self._ledger), debt)
+        capacities, aside = dict(self._capacities), len(self._aside)
+        return TaskStatistics(capacities, leased, by_flow, len(self._ledger), debt, aside)
 
     def shares(self, flow: FlowKey) -> dict[ResourceKey, int]:
         """The share of a flow, per resource."""
@@ -193,6 +245,15 @@ class TaskAdmission:
     def _share(self, resource: ResourceKey, fraction: float) -> int:
         # Rounded up: the shares of a resource sum to its capacity or more, so none idles.
         return max(1, math.ceil(self._capacities[resource] * fraction - 1e-9))
+
+    def _give_back(self, flow: FlowKey, lease: Lease) -> None:
+        """Credits what a lease, or the part of it that is given, holds and owes."""
+        held, debt = self._held[flow], self._debt[flow]
+        for resource, amount in lease.resources:
+            self._free[resource] += amount
+            held[resource] -= amount
+        if debt:
+            self._repay(debt, self._policy.repayment(lease, debt))
 
     @staticmethod
     def _repay(debt: dict[ResourceKey, int], paid: Resources) -> None:

@@ -152,6 +152,16 @@ class _Player:
                 self._tasks.release(lease) is ReleaseStatus.RELEASED, event, "nobody held it"
             )
 
+    def yielded(self, event: ev.TaskSlotsYielded) -> None:
+        lease = self._leases.get(event.lease_id)
+        if self._tasks is not None and lease is not None:
+            self._expect(self._tasks.step_aside(lease), event, "it held no slots")
+
+    def retaken(self, event: ev.TaskSlotsRetaken) -> None:
+        lease = self._leases.get(event.lease_id)
+        if self._tasks is not None and lease is not None:
+            self._expect(self._tasks.come_back(lease), event, "no capacity for this lease")
+
     def spawned(self, event: ev.WorkerSpawned) -> None:
         self._columns[event.task_id] = event.column
 
@@ -285,6 +295,8 @@ _PLAYS: dict[type, Any] = {
     ev.ReadyEnqueued: _Player.enqueued,
     ev.TaskLeaseAcquired: _Player.leased,
     ev.TaskLeaseReleased: _Player.returned,
+    ev.TaskSlotsYielded: _Player.yielded,
+    ev.TaskSlotsRetaken: _Player.retaken,
     ev.WorkerSpawned: _Player.spawned,
     ev.TaskCompleted: _Player.completed,
     ev.RowGroupCheckpointed: _Player.checkpointed,

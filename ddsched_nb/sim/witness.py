@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from ddsched_nb.aio.buffer import FinishedGroup
 from ddsched_nb.aio.correlation import current_task
+from ddsched_nb.aio.seats import Seat
 from ddsched_nb.aio.worker import TaskEnd, Worker
 from ddsched_nb.clients.base import (
     ChatRequest,
@@ -193,12 +194,12 @@ class WatchedWorker(Worker):
         self._worker = worker
         self._witness = witness
 
-    async def run(self, ready: ReadyTask) -> TaskEnd:
+    async def run(self, ready: ReadyTask, seat: Seat | None = None) -> TaskEnd:
         """As the worker does."""
         end: TaskEnd | None = None
         self._witness.task_starts(ready)
         try:
-            end = await self._worker.run(ready)
+            end = await self._worker.run(ready, seat)
             return end
         finally:
             self._witness.task_ends(ready, end)

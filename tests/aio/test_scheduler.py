@@ -223,7 +223,7 @@ async def test_f22_nothing_in_flight_and_no_timer_ends_the_run(
 ) -> None:
     """A core that forgets a task is found out at once, not by a silent hang."""
     bench = wire([(column("w"), lambda row, _: 1)], rows=2)
-    monkeypatch.setattr(bench.schedule.dispatcher, "next", lambda: None)
+    monkeypatch.setattr(bench.schedule.dispatcher, "next", lambda now: None)
     with pytest.raises(RunError, match="nothing can start"):
         await asyncio.wait_for(bench.scheduler.run(), 5)
 

@@ -69,7 +69,7 @@ class Desk:
             assert self.dispatcher.enqueue(ready(of, next(self.numbers)))
 
     def turn(self) -> list[Dispatch | Denied]:
-        steps = list(itertools.islice(iter(self.dispatcher.next, None), 10_000))
+        steps = list(itertools.islice(iter(lambda: self.dispatcher.next(0.0), None), 10_000))
         assert len(steps) < 10_000, "dispatching comes to an end"
         return steps
 
@@ -280,7 +280,7 @@ class Borrowing(RuleBasedStateMachine):
             roomy = all(self.desk.admission.free(r) for r, _ in task.flow.resources)
             assert not roomy or self.at_ceiling(task), "a slot is free that a queued task could use"
         assert self.desk.dispatcher.explain_blocked().askable is False
-        assert self.desk.dispatcher.next() is None
+        assert self.desk.dispatcher.next(0.0) is None
 
     def at_ceiling(self, task: ReadyTask) -> bool:
         admission, key = self.desk.admission, task.flow.key
@@ -360,7 +360,7 @@ def steps_of(desk: Desk, order: Iterable[int]) -> Iterator[Step]:
     for position in order:
         while True:
             before = yielding(desk)
-            step = desk.dispatcher.next()
+            step = desk.dispatcher.next(0.0)
             if step is None:
                 break
             lease = step.lease if isinstance(step, Dispatch) else None

@@ -116,15 +116,15 @@ def test_what_is_on_its_way_is_counted_once_and_forgotten_with_its_group() -> No
     horizon = Horizon(graph, resolver, dispatcher, frontier)
     for group in RowGroupPlan(9, 3):
         horizon.opened(group)
-    assert horizon.demand().lacking == 0, "nine cells are on their way"
+    assert horizon.demand(0.0).lacking == 0, "nine cells are on their way"
     for row in range(9):
         horizon.ready(Task("m", row // 3, row))
         horizon.ready(Task("m", row // 3, row))
-    assert horizon.demand().lacking == 4, "none is any more, however often it was told"
+    assert horizon.demand(0.0).lacking == 4, "none is any more, however often it was told"
     horizon.opened(RowGroup(3, 9, 12))
-    assert horizon.demand().lacking == 1
+    assert horizon.demand(0.0).lacking == 1
     horizon.closed(3)
-    assert horizon.demand().lacking == 4
+    assert horizon.demand(0.0).lacking == 4
 
 
 def test_a_fixed_number_needs_one_and_never_moves() -> None:

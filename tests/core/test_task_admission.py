@@ -75,7 +75,7 @@ class Dispatching(RuleBasedStateMachine):
     @rule()
     def dispatch_all(self) -> None:
         for _ in range(10_000):
-            step = self.dispatcher.next()
+            step = self.dispatcher.next(0.0)
             if step is None:
                 break
             if isinstance(step, Dispatch):
@@ -86,7 +86,7 @@ class Dispatching(RuleBasedStateMachine):
         for task in self.queued.values():
             missing = [r for r, amount in task.flow.resources if self.free(r) < amount]
             assert missing, "a slot is free that a queued task could use"
-        assert self.dispatcher.next() is None
+        assert self.dispatcher.next(0.0) is None
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
@@ -142,7 +142,7 @@ TestDispatching = Dispatching.TestCase
 
 def fill(dispatcher: Dispatcher) -> list[Dispatch]:
     steps = []
-    while (step := dispatcher.next()) is not None:
+    while (step := dispatcher.next(0.0)) is not None:
         if isinstance(step, Dispatch):
             steps.append(step)
     return steps
@@ -186,11 +186,11 @@ def test_f11_who_alone_can_run_is_not_denied_for_its_share() -> None:
     dispatcher = Dispatcher(admission)
     for number in range(4):
         dispatcher.enqueue(ready(b, number))
-    assert isinstance(dispatcher.next(), Dispatch)
-    assert isinstance(dispatcher.next(), Denied)
+    assert isinstance(dispatcher.next(0.0), Dispatch)
+    assert isinstance(dispatcher.next(0.0), Denied)
     for number in range(7):
         dispatcher.enqueue(ready(a, number))
-    assert all(isinstance(dispatcher.next(), Dispatch) for _ in range(7))
+    assert all(isinstance(dispatcher.next(0.0), Dispatch) for _ in range(7))
 
 
 def test_weights_hold_for_a_scarce_resource_while_others_run() -> None:
@@ -270,7 +270,7 @@ def test_f22_with_nothing_in_flight_something_is_admitted() -> None:
             admission.register(each)
         dispatcher = Dispatcher(admission)
         dispatcher.enqueue(ready(which, 1))
-        assert isinstance(dispatcher.next(), Dispatch)
+        assert isinstance(dispatcher.next(0.0), Dispatch)
 
 
 def test_f18_a_blocked_flow_is_not_asked_again() -> None:
@@ -302,7 +302,7 @@ def test_f18_a_blocked_flow_is_not_asked_again() -> None:
         held += fill(dispatcher)
     assert asked <= 3 * 100
     asked = 0
-    assert dispatcher.next() is None
+    assert dispatcher.next(0.0) is None
     assert asked == 0
 
 
@@ -350,8 +350,8 @@ def test_a_denial_says_what_decided() -> None:
     dispatcher = Dispatcher(admission)
     dispatcher.enqueue(ready(a, 1))
     dispatcher.enqueue(ready(a, 2))
-    assert isinstance(dispatcher.next(), Dispatch)
-    step = dispatcher.next()
+    assert isinstance(dispatcher.next(0.0), Dispatch)
+    step = dispatcher.next(0.0)
     assert isinstance(step, Denied)
     assert step.verdict == Deny(DenyReason.RESOURCE_FULL, LLM_WAIT)
     assert dispatcher.blocked() == {(DenyReason.RESOURCE_FULL, LLM_WAIT): 1}

@@ -81,9 +81,9 @@ BUGS = (
     Bug(
         "retry-past-the-lease",
         "aio.executor",
-        "                return await self._attempt(permit, send, task_id, attempt)",
+        "                return await self._attempt(permit, send, task_id, attempt, seat)",
         "                return await asyncio.shield("
-        "self._attempt(permit, send, task_id, attempt))",
+        "self._attempt(permit, send, task_id, attempt, seat))",
     ),
     Bug(
         "lost-frontier-delta",
