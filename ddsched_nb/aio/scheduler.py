@@ -35,7 +35,8 @@ from ddsched_nb.errors import (
 BATCH = 64
 # A loop that comes back so late, in seconds, is worth an event.
 LAG_WORTH_TELLING_S = 0.1
-_SPAWN_RETRY_S = 0.05
+# When a worker that could not be started is tried again, in seconds.
+SPAWN_RETRY_S = 0.05
 _SPAWN_TRIES = 20
 
 
@@ -215,7 +216,7 @@ class Scheduler:
             failure.__cause__ = error
             self._fail(failure)
         # Yield instead of spinning: the next try comes with the timer.
-        self.loop.call_later(_SPAWN_RETRY_S, self._wake)
+        self.loop.call_later(SPAWN_RETRY_S, self._wake)
 
     def _undo(self, dispatch: Dispatch) -> None:
         status = self._schedule.release(dispatch.lease)

@@ -24,10 +24,19 @@ __all__ = ["Bounds", "Endpoint", "compute_bounds", "lower_bound", "oracle_makesp
 
 
 class Endpoint(NamedTuple):
-    """A model as the bound sees it: what it is like, and what this client may use of it."""
+    """A model as the bound sees it: what it is like, and what this client may use of it.
+
+    Attributes:
+        profile: What it is like.
+        cap: The most that this client has in flight.
+        held: Permits that others hold of that at first.
+        held_until: When they give them back, in seconds.
+    """
 
     profile: EndpointProfile
     cap: int
+    held: int = 0
+    held_until: float = 0.0
 
     @property
     def slots(self) -> int:
@@ -91,7 +100,7 @@ def lower_bound(
         for call in work.calls:
             usage[call.model].append((head, tail, call))
         for resource, units in work.holds.items():
-            held[resource].append((head, tail, work.own_s * units))
+            held[resource].append((head, tail, work.seconds * units))
     # The clock of an endpoint starts with its first request.
     first = {
         model.provider: min(
@@ -113,6 +122,8 @@ def _model_bound(
     endpoint: Endpoint, calls: Sequence[tuple[float, float, Call]], first: float
 ) -> float:
     head = min(head for head, _, _ in calls)
+    if endpoint.held >= endpoint.slots:
+        head = max(head, endpoint.held_until)
     tail = min(tail for _, tail, _ in calls)
     lengths = sorted((call.work_s for _, _, call in calls), reverse=True)
     work, shortest = math.fsum(lengths), lengths[-1]
@@ -218,9 +229,9 @@ class _Oracle:
 
     def _end(self, place: int) -> None:
         work = self._works[place]
+        for resource, units in work.holds.items():
+            self._free[resource] += units
         if not work.calls:
-            for resource, units in work.holds.items():
-                self._free[resource] += units
             self._finish(place)
             return
         self._in_flight[work.calls[self._next_call[place]].model] -= 1
@@ -244,9 +255,8 @@ class _Oracle:
         while self._local:
             entry = heapq.heappop(self._local)
             work = self._works[entry[1]]
-            if all(self._free.get(r, units) >= units for r, units in work.holds.items()):
-                for resource, units in work.holds.items():
-                    self._free[resource] -= units
+            if self._has_room(work):
+                self._hold(work)
                 heapq.heappush(self._events, (self._now + work.own_s, entry[1]))
             else:
                 waiting.append(entry)
@@ -258,12 +268,26 @@ class _Oracle:
             while queue and self._fits(model, queue[0][1]):
                 place = heapq.heappop(queue)[1]
                 self._in_flight[model] += 1
+                self._hold(self._works[place])
                 call = self._works[place].calls[self._next_call[place]]
                 heapq.heappush(self._events, (self._now + call.work_s, place))
 
+    def _has_room(self, work: TaskWork) -> bool:
+        return all(self._free.get(r, units) >= units for r, units in work.holds.items())
+
+    def _hold(self, work: TaskWork) -> None:
+        for resource, units in work.holds.items():
+            self._free[resource] -= units
+
     def _fits(self, model: ModelKey, place: int) -> bool:
         """Whether a call may start now; if only time can change that, says when to look again."""
+        if not self._has_room(self._works[place]):
+            return False
         endpoint = self._endpoints[model]
+        if self._now < endpoint.held_until:
+            self._look_again(endpoint.held_until)
+            if self._in_flight[model] + endpoint.held >= endpoint.cap:
+                return False
         since = self._now - self._clock_starts.setdefault(model.provider, self._now)
         curve = endpoint.profile.curve
         if self._in_flight[model] >= min(endpoint.slots, curve.at(since)):

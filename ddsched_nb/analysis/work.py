@@ -48,8 +48,8 @@ class TaskWork(NamedTuple):
         own_s: Seconds of its own; only known, and only counted, of tasks without calls.
         calls: Its calls, one after the other.
         needs: Indexes of the tasks it waits for.
-        holds: What it holds of the scheduler while it runs; only of tasks without calls, since
-            what a task holds that waits for a model is the scheduler's own choice.
+        holds: What it must hold of the scheduler while it works: its calls are in flight, or it
+            does what it does without a model.
         priority: Row by row, upstream first.
     """
 
@@ -123,7 +123,7 @@ def _linked(
                 0.0 if made else seconds[task],
                 made,
                 tuple(needs),
-                {} if made else holds.get(task.column, {}),
+                holds.get(task.column, {}),
                 row * len(rank) + rank[task.column],
             )
         )

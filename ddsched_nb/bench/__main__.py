@@ -10,13 +10,14 @@ from collections.abc import Sequence
 
 from ddsched_nb.bench import endpoint, handoff, limits, reality, row_groups, storing, tasks
 from ddsched_nb.bench.scenarios import SCENARIOS
+from ddsched_nb.bench.suite import table as suite
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures and prints a table, with the facts of the machine above it."""
     parser = argparse.ArgumentParser(prog="python -m ddsched_nb.bench", description=__doc__)
     kinds = ["endpoint", "tasks", "store", "limits", "quotas", "handoff", "row-groups"]
-    kinds += ["reality", "rehearsal"]
+    kinds += ["cases", "reality", "rehearsal"]
     parser.add_argument("what", choices=kinds)
     parser.add_argument("--scenario", choices=[s.name for s in SCENARIOS], action="append")
     parser.add_argument("--workload", choices=reality.WORKLOADS, action="append")
@@ -43,6 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if chosen.what == "row-groups":
         print(endpoint.table(row_groups.compare()))
+        return 0
+    if chosen.what == "cases":
+        print("In brackets: as published for the reference, in real time.")
+        print(endpoint.table(suite.suite_table()))
+        print(endpoint.table(suite.combined()))
         return 0
     if chosen.what == "handoff":
         print(endpoint.table([handoff.compare(waiters) for waiters in (50, 2_000)]))

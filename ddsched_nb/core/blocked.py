@@ -179,7 +179,7 @@ _GROUPS = {
     BlockReason.ADMITTED_ROWS: "the open ones have as many rows as may be",
     BlockReason.BEING_STORED: "finished ones wait for the disk",
     BlockReason.QUEUED_DEMAND: "more is queued than can be worked on soon",
-    BlockReason.MODELS_COOLING: "only models that are cooling lack work",
+    BlockReason.MODELS_CLOSED: "only models lack work that are cooling, or filled by others",
     BlockReason.SLOTS_LEASED: "every slot that it would use is leased",
     BlockReason.WORK_AHEAD: "enough work is on its way",
     BlockReason.NO_PENDING_GROUPS: "none is left",

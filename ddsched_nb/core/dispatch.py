@@ -173,6 +173,10 @@ class Dispatcher:
             del self._returning[lease.lease_id]
         return back
 
+    def sent_off(self, pool: PoolKey) -> int:
+        """Tasks with a lease whose calls go to a pool."""
+        return self._sent_off[pool]
+
     def queued(self, flow: FlowKey) -> int:
         """Tasks queued in a flow."""
         return self._queue.queued(flow)

@@ -6,6 +6,7 @@ one is busy is not helped by more rows. Pure: it is told what opens, gets ready 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from ddsched_nb.core.dispatch import Dispatcher
@@ -22,7 +23,7 @@ from ddsched_nb.core.model import (
     RowGroup,
     Task,
 )
-from ddsched_nb.core.pressure import Loads
+from ddsched_nb.core.pressure import Loads, is_closed
 from ddsched_nb.core.resolver import Resolver
 from ddsched_nb.core.row_groups import Demand
 
@@ -81,7 +82,7 @@ class Horizon:
         resolver: Their flows.
         dispatcher: What is queued and leased.
         frontier: Which cells wait for inputs.
-        load: How a pool stands; none ever cools if None.
+        load: How a pool stands; none is ever closed if None.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Horizon:
         }
         capacities = dispatcher.admission.capacities
         self._places = _places(graph, resolver, capacities)
+        self._before = _before(graph, resolver)
         self._columns = {name for place in self._places.values() for name in place.columns}
         # Front tasks that are not ready yet: by open group and column, and their sum by column,
         # since as many groups may be open as there are rows.
@@ -143,9 +145,12 @@ class Horizon:
     def demand(self, now: float) -> Demand:
         """How things stand at the front now."""
         lacking = free = 0
+        until: float | None = None
         dispatcher, admission = self._dispatcher, self._dispatcher.admission
         room = admission.free(SUBMISSION)
-        cooling, until = self._cooling(now), None
+        # What leads to the front ends before that comes, and leaves its slot.
+        passing = sum(admission.held(flow, SUBMISSION) for flow in self._before)
+        closed = self._closed(now)
         for resource, place in self._places.items():
             unleased = admission.free(resource)
             free += min(unleased, room)
@@ -153,24 +158,32 @@ class Horizon:
             queued = sum(dispatcher.queued(flow) for flow in place.holders)
             leased = place.capacity - unleased
             place.look_ahead(leased, queued, coming)
-            wanted = min(place.capacity + place.ahead - leased, room)
+            wanted = min(place.capacity + place.ahead - leased, room + passing)
+            is_closed = bool(place.pools) and all(pool in closed for pool in place.pools)
+            if closed and not is_closed:
+                # Else tasks of closed models, which wait anyway, take the slots that it leaves.
+                wanted = max(wanted, leased, 1)
             short = max(0, wanted - queued - coming)
-            if short and place.pools and all(pool in cooling for pool in place.pools):
-                soonest = min(cooling[pool] for pool in place.pools)
+            if short and is_closed:
+                soonest = min(closed[pool] for pool in place.pools)
                 until = soonest if until is None else min(until, soonest)
             else:
                 lacking += short
-        # What waits for a model that is cooling keeps no other from its work.
-        stuck = {self._pools[pool] for pool in cooling}
+        # What waits for a closed model keeps no other from its work.
+        stuck = {self._pools[pool] for pool in closed}
         waiting = len(dispatcher) - sum(dispatcher.queued(flow) for flow in stuck)
-        return Demand(lacking, free, waiting, self._most_queued, cooling_until=until)
+        return Demand(lacking, free, waiting, self._most_queued, closed_until=until)
 
-    def _cooling(self, now: float) -> dict[PoolKey, float]:
-        """Which pools grant nothing, and until when."""
+    def _closed(self, now: float) -> dict[PoolKey, float]:
+        """Which pools serve us nothing, and until when."""
         if self._load is None:
             return {}
-        loads = ((pool, self._load(pool, now)) for pool in self._pools)
-        return {pool: load.cooling_until for pool, load in loads if load.cooling}
+        found = {}
+        for pool in self._pools:
+            load = self._load(pool, now)
+            if is_closed(load, self._dispatcher.sent_off(pool)):
+                found[pool] = load.cooling_until or math.inf
+        return found
 
     def _is_whole(self, name: str) -> bool:
         return any(place.columns.get(name, False) for place in self._places.values())
@@ -209,6 +222,18 @@ def _front(graph: ColumnGraph, resolver: Resolver) -> list[str]:
     waiting = [name for name in graph.order if _waits(resolver.flow(name))]
     by_row = [name for name in graph.order if not graph.specs[name].is_whole]
     return _first(graph, waiting) or _first(graph, by_row) or list(graph.roots)
+
+
+def _before(graph: ColumnGraph, resolver: Resolver) -> tuple[FlowKey, ...]:
+    """The flows whose tasks lead to the front, and that have none there."""
+    front = set(_front(graph, resolver))
+    leading: set[str] = set()
+    for name in reversed(graph.order):
+        if name in front or name in leading:
+            leading.update(graph.upstream(name))
+    at_front = {resolver.flow(name).key for name in front}
+    found = dict.fromkeys(resolver.flow(name).key for name in graph.order if name in leading)
+    return tuple(key for key in found if key not in at_front)
 
 
 def _first(graph: ColumnGraph, chosen: list[str]) -> list[str]:

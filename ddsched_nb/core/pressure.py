@@ -89,3 +89,15 @@ def pressure(load: PoolLoad, sent_off: int) -> PressureReason | None:
     if load.in_flight >= load.limit:
         return PressureReason.LIMIT
     return PressureReason.SENT_OFF if sent_off >= load.limit else None
+
+
+def is_closed(load: PoolLoad, sent_off: int) -> bool:
+    """Whether a pool serves us nothing, though not for want of tasks: it is cooling, or others on
+    the same account hold all of it.
+
+    Args:
+        load: How the pool stands with request admission.
+        sent_off: Tasks that the scheduler sent its way and that have not ended.
+    """
+    full = load.in_flight >= load.limit or load.model_in_flight >= load.model_cap
+    return load.cooling or (full and sent_off <= load.waiters)

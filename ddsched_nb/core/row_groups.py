@@ -64,13 +64,13 @@ class BlockReason(StrEnum):
     ADMITTED_ROWS = "admitted_rows"
     BEING_STORED = "row_groups_being_stored"
     QUEUED_DEMAND = "queued_demand"
-    MODELS_COOLING = "models_cooling"
+    MODELS_CLOSED = "models_closed"
     SLOTS_LEASED = "all_slots_leased"
     WORK_AHEAD = "work_ahead"
 
 
 PRESSURE = frozenset(
-    {BlockReason.ADMITTED_ROWS, BlockReason.QUEUED_DEMAND, BlockReason.MODELS_COOLING}
+    {BlockReason.ADMITTED_ROWS, BlockReason.QUEUED_DEMAND, BlockReason.MODELS_CLOSED}
 )
 """More is open than can be worked on: the target falls if that lasts."""
 
@@ -85,11 +85,12 @@ class Demand(NamedTuple):
     Attributes:
         lacking: Slots at the front that neither hold a task nor have one waiting for them.
         free: Free slots at the front.
-        queued: Tasks queued in all, less those for models that are cooling.
+        queued: Tasks queued in all, less those for models that are closed.
         most_queued: So many of them are enough.
         storing: Row groups that are worked through and being put away.
-        cooling_until: Slots are lacking work, but only of models that grant nothing before this
-            instant, in seconds of the loop's clock (`inf`: nobody knows); None if there are none.
+        closed_until: Slots are lacking work, but only of models that are closed, the first of them
+            until this instant, in seconds of the loop's clock (`inf`: nobody knows); None if there
+            are none. A model is closed that is cooling, or that others on its account fill.
     """
 
     lacking: int
@@ -97,7 +98,7 @@ class Demand(NamedTuple):
     queued: int
     most_queued: int
     storing: int = 0
-    cooling_until: float | None = None
+    closed_until: float | None = None
 
 
 class TargetChange(NamedTuple):
@@ -114,8 +115,8 @@ class RowGroupGovernor:
     Adaptive, it starts with one. It opens another whenever slots at the front (those of the first
     models that a row meets) have neither a task nor one that waits for them, until rows, queued
     tasks or the cap forbid it; several times within one turn, if need be. No group is opened for a
-    model that is cooling. When groups finish while more is queued, or more rows are open, than can
-    be worked on, or only cooling models lack work, the target falls again.
+    model that is closed. When groups finish while more is queued, or more rows are open, than can
+    be worked on, or only closed models lack work, the target falls again.
 
     Source: the target and its guards are those of adaptive row-group admission in Data Designer
     pull request 661, which only grows.
@@ -239,8 +240,8 @@ class RowGroupGovernor:
             return BlockReason.QUEUED_DEMAND
         if demand.lacking > 0:
             return None
-        if demand.cooling_until is not None:
-            return BlockReason.MODELS_COOLING
+        if demand.closed_until is not None:
+            return BlockReason.MODELS_CLOSED
         return BlockReason.WORK_AHEAD if demand.free else BlockReason.SLOTS_LEASED
 
     def _pass_over(self) -> None:

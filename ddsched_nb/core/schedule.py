@@ -81,7 +81,7 @@ class Schedule:
         self._starts: dict[int, int] = {}
         self._ready: list[Task] = []
         self._running = 0
-        self._cooling_until = math.inf
+        self._closed_until = math.inf
         self._paused = False
         self._stopped = False
         for flow in resolver.flows:
@@ -156,7 +156,7 @@ class Schedule:
             more = self._dispatch(turn, batch, now)
         return turn._replace(
             more=more,
-            next_deadline=min(self.deferrals.next_deadline, self._cooling_until),
+            next_deadline=min(self.deferrals.next_deadline, self._closed_until),
             targets=self._taken_targets(),
             blocked=self._news(),
         )
@@ -276,14 +276,14 @@ class Schedule:
 
     def _widen(self, now: float) -> bool:
         """Lets one more row group be open, if slots are without work."""
-        self._cooling_until = math.inf
+        self._closed_until = math.inf
         if self._horizon is None:
             return False
         demand = self._horizon.demand(now)._replace(storing=self._being_stored)
         change = self.governor.consider(demand)
-        if self.governor.blocked is BlockReason.MODELS_COOLING and demand.cooling_until:
+        if self.governor.blocked is BlockReason.MODELS_CLOSED and demand.closed_until:
             # Nobody else will tell when it is time to look again.
-            self._cooling_until = demand.cooling_until
+            self._closed_until = demand.closed_until
         if change is not None:
             self._targets.append(change)
         return change is not None

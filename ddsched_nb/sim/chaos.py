@@ -35,6 +35,8 @@ FAULTS: Final[dict[Kind, str]] = {
 }
 _WEIGHTS: Final = (6, 4, 2, 2, 2, 2, 1, 1)
 _CHANGE_POINTS = 3
+LONGEST_DEFER_S = 0.5
+"""How long a fault makes what is ready wait at the most."""
 _FAULT = re.compile(r"([a-z]+)@(\d+)")
 
 
@@ -146,7 +148,7 @@ class ChaosLoop(VirtualLoop):
         return found[1]
 
     def _put_off(self, handle: asyncio.Handle, fault: InjectedFault) -> None:
-        delay = random.Random(f"{fault}|{self._now}").choice((0.0, 1e-4, 0.01, 0.5))
+        delay = random.Random(f"{fault}|{self._now}").choice((0.0, 1e-4, 0.01, LONGEST_DEFER_S))
         self._timers_set += 1
         again = asyncio.TimerHandle(self._now + delay, self._run_late, (handle,), self)
         heapq.heappush(self._timers, (self._now + delay, self._timers_set, again))

@@ -14,13 +14,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ddsched_nb.aio.scheduler import SPAWN_RETRY_S
 from ddsched_nb.clients.profile import EndpointProfile, Fault
 from ddsched_nb.config import RunConfig
 from ddsched_nb.engine import StandIns
 from ddsched_nb.errors import DdschedError
 from ddsched_nb.run import Run
 from ddsched_nb.sim.apart import apart
-from ddsched_nb.sim.chaos import ChaosLoop, InjectedFault, parse_faults, pick, plan_faults
+from ddsched_nb.sim.chaos import (
+    LONGEST_DEFER_S,
+    ChaosLoop,
+    InjectedFault,
+    parse_faults,
+    pick,
+    plan_faults,
+)
 from ddsched_nb.sim.guards import real_world_refused
 from ddsched_nb.sim.limiter_fuzz import limiter_run
 from ddsched_nb.sim.simulate import Plan, make_plan
@@ -248,6 +256,8 @@ def _run(
     plan: Plan, seed: int, faults: Sequence[InjectedFault], dropped: int, steps: int
 ) -> tuple[_Seen, Witness]:
     witness = Witness()
+    waits = {"defer": LONGEST_DEFER_S, "spawn": SPAWN_RETRY_S}
+    witness.patience_s += sum(waits.get(fault.kind, 0.0) for fault in faults)
     shaky = any(fault.kind == "endpoint" for fault in faults)
     clients = {name: _client(name, found, shaky, witness) for name, found in plan.profiles.items()}
     stand_ins = StandIns(clients, WatchedSink(witness), inline=True, watch=witness.watch)

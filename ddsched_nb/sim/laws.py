@@ -8,20 +8,27 @@ from typing import Any
 
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import OutcomeKind, PoolKey
+from ddsched_nb.sim.conserving import SlotsLaw
 
 __all__ = ["broken_laws"]
 
 _SLACK_S = 1e-9
 
 
-def broken_laws(events: Iterable[Any]) -> list[str]:
-    """What the events say that must not be, each in a sentence."""
-    book = _Book()
+def broken_laws(events: Iterable[Any], patience_s: float = 1e-6) -> list[str]:
+    """What the events say that must not be, each in a sentence.
+
+    Args:
+        events: All of a run.
+        patience_s: How long a turn, or a worker that could not be spawned, may have to wait.
+    """
+    book, slots = _Book(), SlotsLaw(patience_s)
     for event in events:
         take = _LAWS.get(type(event))
         if take is not None:
             take(book, event)
-    return book.broken + book.close()
+        slots.see(event)
+    return book.broken + slots.broken + book.close()
 
 
 class _Book:

@@ -11,6 +11,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import contextvars
+import functools
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -25,8 +26,8 @@ from ddsched_nb.clients.serving import Served
 from ddsched_nb.clients.simulated import SimulatedClient
 from ddsched_nb.config import RunConfig
 from ddsched_nb.core.events import SchedulerJobStarted
-from ddsched_nb.core.model import ModelKey
-from ddsched_nb.engine import StandIns
+from ddsched_nb.core.model import SUCCESS, ModelKey
+from ddsched_nb.engine import Engine, StandIns
 from ddsched_nb.errors import ConfigError, DdschedError, RunCancelled
 from ddsched_nb.pipeline import Pipeline
 from ddsched_nb.record import FULL_RECORD_TASKS, RunRecord
@@ -37,7 +38,7 @@ from ddsched_nb.sim.record import SimulatedRecord, SimulatedResult
 from ddsched_nb.table import InputTable, read_table
 from ddsched_nb.waiting import wait_here
 from ddsched_nb.workloads import find_workload
-from ddsched_nb.workloads.base import Workload, described, reseeded
+from ddsched_nb.workloads.base import Hold, Workload, described, reseeded
 
 __all__ = ["Progress", "Simulation", "simulate", "start_simulation"]
 
@@ -121,6 +122,7 @@ class Plan(NamedTuple):
     config: RunConfig
     profiles: Mapping[str, tuple[EndpointProfile, ...]]
     seed: int
+    holds: tuple[Hold, ...] = ()
 
 
 def make_plan(
@@ -136,7 +138,9 @@ def make_plan(
     if isinstance(work, str):
         work = find_workload(work)
     name = "pipeline"
+    holds: tuple[Hold, ...] = ()
     if isinstance(work, Workload):
+        holds = work.holds
         if rows is not None:
             work = work.with_rows(rows)
         if table is None:
@@ -150,7 +154,7 @@ def make_plan(
     pipeline.graph(source.names)
     settings = (config or RunConfig()).model_copy(update={"progress": False})
     found = reseeded(_by_provider(pipeline, profiles), seed)
-    return Plan(name, pipeline, source, settings, found, seed)
+    return Plan(name, pipeline, source, settings, found, seed, holds)
 
 
 class Simulation:
@@ -245,7 +249,9 @@ def run_plan(
         for name, found in plan.profiles.items()
     }
     counter = RowCounter()
-    run = Run(plan.pipeline, plan.table, plan.config, None, StandIns(clients, counter, inline=True))
+    others = functools.partial(take_holds, plan.holds)
+    stand_ins = StandIns(clients, counter, inline=True, watch=others)
+    run = Run(plan.pipeline, plan.table, plan.config, None, stand_ins)
     loop = loop or new_loop()
     if look is not None:
         loop.look = lambda: look(loop, run)
@@ -257,6 +263,18 @@ def run_plan(
             loop.look = None
             loop.close()
     return _recorded(plan, run, clients, served, loop, counter.first_at)
+
+
+def take_holds(holds: Iterable[Hold], engine: Engine) -> None:
+    """Others take their permits, before anything of the run starts."""
+    loop, limiter = asyncio.get_running_loop(), engine.limiter
+    for hold in holds:
+        pool = engine.bindings[hold.model].pool
+        for _ in range(hold.permits):
+            permit = limiter.try_acquire(pool, flow="another client")
+            if permit is None:
+                raise ConfigError(f"nobody can hold {hold.permits} permits of {pool.label}")
+            loop.call_later(hold.until_s, limiter.release, permit, SUCCESS)
 
 
 async def _follow(run: Run) -> None:
@@ -332,8 +350,10 @@ def _bounds(
     works = read_work(record, plan.pipeline.graph(plan.table.names), served.calls)
     if not works:
         return None
+    keys = {model.alias: model.key for model in plan.pipeline.models}
+    held = {keys[hold.model]: (hold.permits, hold.until_s) for hold in plan.holds}
     endpoints = {
-        key: Endpoint(profiles[key], capacity.cap)
+        key: Endpoint(profiles[key], capacity.cap, *held.get(key, ()))
         for key, capacity in plan.pipeline.model_capacities.items()
     }
     return compute_bounds(works, endpoints, record.select(SchedulerJobStarted)[0].capacities)

@@ -44,6 +44,7 @@ class Witness:
         broken: What must never happen and did, in order; the first is the one to look at.
         stored: Row numbers that were handed over, finished group by finished group.
         kept: Row numbers of unfinished groups that an ended run kept.
+        patience_s: How long what is due may have to wait, in seconds.
     """
 
     def __init__(self) -> None:
@@ -52,6 +53,7 @@ class Witness:
         self.kept: list[int] = []
         self.dropped: list[int] = []
         self.fail_next_store = False
+        self.patience_s = 1e-6
         self._engine: Engine | None = None
         self._running: Counter[Task] = Counter()
         self._groups: Counter[int] = Counter()
@@ -183,7 +185,7 @@ class Witness:
                 self.note(f"{len(self.dropped)} rows were dropped, {dropped} should be")
             if engine.schedule.frontier.open_groups:
                 self.note("a finished run has open row groups")
-        self.broken += broken_laws(events)
+        self.broken += broken_laws(events, self.patience_s)
         return self.broken
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ddsched_nb.clients.profile import EndpointProfile
 from ddsched_nb.config import RunConfig
@@ -12,7 +12,21 @@ from ddsched_nb.errors import ConfigError
 from ddsched_nb.pipeline import Pipeline
 from ddsched_nb.providers import SimulatedProvider
 
-__all__ = ["Expectation", "Workload", "described", "reseeded"]
+__all__ = ["Expectation", "Hold", "Workload", "described", "reseeded"]
+
+
+class Hold(NamedTuple):
+    """What somebody else, on the same account, holds of a model at first.
+
+    Attributes:
+        model: Alias of the model.
+        until_s: When it is given back, in seconds from the start.
+        permits: How many.
+    """
+
+    model: str
+    until_s: float
+    permits: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +58,7 @@ class Workload:
         table: The input table; None for none.
         config: How it runs, unless `simulate` is told otherwise.
         expect: What a run must show.
+        holds: Permits that others hold at first.
     """
 
     name: str
@@ -53,8 +68,16 @@ class Workload:
     table: Any = None
     config: RunConfig = field(default_factory=RunConfig)
     expect: Expectation = Expectation()
+    holds: tuple[Hold, ...] = ()
 
     def __post_init__(self) -> None:
+        aliases = [model.alias for model in self.pipeline.models]
+        for hold in self.holds:
+            if hold.model not in aliases:
+                raise ConfigError(
+                    f"workload {self.name!r} has a hold of model {hold.model!r}; its models: "
+                    f"{', '.join(aliases) or 'none'}"
+                )
         if (self.rows is None) == (self.table is None):
             raise ConfigError(f"workload {self.name!r}: give rows or a table, and not both")
 

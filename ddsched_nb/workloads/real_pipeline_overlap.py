@@ -8,10 +8,12 @@ from ddsched_nb.workloads.base import Expectation, Workload
 from ddsched_nb.workloads.parts import row_ids, sleeping
 
 
-def pipeline(fan_out: int = 4, heavy_s: float = 0.003, fast_s: float = 0.0003) -> Pipeline:
+def pipeline(
+    fan_out: int = 4, heavy_s: float = 0.003, fast_s: float = 0.0003, *, weight: float = 2.0
+) -> Pipeline:
     """As many chains as `fan_out`, each of a heavy column and a fast one."""
-    heavy = [sleeping(f"heavy_{n}", heavy_s, weight=2.0) for n in range(fan_out)]
-    fast = [sleeping(f"fast_{n}", fast_s, [f"heavy_{n}"], weight=2.0) for n in range(fan_out)]
+    heavy = [sleeping(f"heavy_{n}", heavy_s, weight=weight) for n in range(fan_out)]
+    fast = [sleeping(f"fast_{n}", fast_s, [f"heavy_{n}"], weight=weight) for n in range(fan_out)]
     return Pipeline(columns=[row_ids(), *heavy, *fast])
 
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from ddsched_nb.clients.capacity import Outage
 from ddsched_nb.clients.latency import Latency
 from ddsched_nb.clients.profile import EndpointProfile
-from ddsched_nb.config import RequestAdmissionConfig, RunConfig
+from ddsched_nb.config import RunConfig
 from ddsched_nb.pipeline import Pipeline
 from ddsched_nb.providers import Model, SimulatedProvider
-from ddsched_nb.workloads.base import Expectation, Workload
+from ddsched_nb.workloads.base import Expectation, Hold, Workload
 from ddsched_nb.workloads.parts import asking, row_ids
 
 
 def pipeline() -> Pipeline:
     """A pressured and an open model of two providers; the pressured one comes first by name."""
-    pressured = EndpointProfile(
-        model="pressured",
-        capacity=1,
-        latency=Latency(mean_s=0.001),
-        retry_after_s=0.05,
-        shapes=(Outage(start_s=0, end_s=0.05),),
-    )
-    at_ease = EndpointProfile(model="open", capacity=1, latency=Latency(mean_s=0.001))
+    latency = Latency(mean_s=0.001)
+    pressured = EndpointProfile(model="pressured", capacity=1, latency=latency)
+    at_ease = EndpointProfile(model="open", capacity=1, latency=latency)
     return Pipeline(
         columns=[row_ids(), asking("a_pressured", "pressured"), asking("z_open", "open")],
         models=[
@@ -37,10 +31,7 @@ WORKLOAD = Workload(
     about="two models with one slot each; the first of them is held by another for 50 ms",
     pipeline=pipeline(),
     rows=32,
-    config=RunConfig(
-        buffer_size=32,
-        max_concurrent_row_groups=1,
-        request_admission=RequestAdmissionConfig(limit="fixed"),
-    ),
-    expect=Expectation(refusals=True),
+    config=RunConfig(buffer_size=32, row_groups=1, max_in_flight_tasks=1),
+    expect=Expectation(refusals=False),
+    holds=(Hold("pressured", until_s=0.05),),
 )

@@ -113,6 +113,8 @@ def test_what_is_on_its_way_is_counted_once_and_forgotten_with_its_group() -> No
     routings = {name: Routing(default_metadata(name)) for name in ("n", "m")}
     resolver, frontier = Resolver(graph, routings), Frontier(graph)
     dispatcher = Dispatcher(TaskAdmission({SUBMISSION: 4, LLM_WAIT: 2, LOCAL: 4}))
+    for flow in resolver.flows:
+        dispatcher.admission.register(flow)
     horizon = Horizon(graph, resolver, dispatcher, frontier)
     for group in RowGroupPlan(9, 3):
         horizon.opened(group)

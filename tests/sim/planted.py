@@ -1,4 +1,4 @@
-"""Ten bugs to plant, one line each, and how many seeds the fuzzer needs to find them.
+"""Eleven bugs to plant, one line each, and how many seeds the fuzzer needs to find them.
 
     python tests/sim/planted.py            # all of them
     python tests/sim/planted.py double-release
@@ -84,6 +84,13 @@ BUGS = (
         "                return await self._attempt(permit, send, task_id, attempt, seat)",
         "                return await asyncio.shield("
         "self._attempt(permit, send, task_id, attempt, seat))",
+    ),
+    Bug(
+        "slot-left-free",
+        "core.dispatch",
+        "            if self.admission.free(gate.resource) and",
+        "            if not gate and",
+        ("real-pipeline-overlap",),
     ),
     Bug(
         "lost-frontier-delta",
