@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from ddsched_nb.core.events import EVENTS, Event
+from ddsched_nb.core.story import TaskStory, find_task, tell
 from ddsched_nb.errors import RecordError
 
 E = TypeVar("E", bound=Event)
@@ -81,6 +82,19 @@ class RunRecord:
             *kinds: Classes of `ddsched_nb.core.events`.
         """
         return [event for event in self._events if isinstance(event, kinds)]
+
+    def explain(self, task: str, row: int | None = None) -> TaskStory:
+        """Tells the story of a task: when it was ready, who went before it and why, what it waited
+        for at each moment, which lease and permits it had.
+
+        Args:
+            task: The task as events name it (`"answer/0/12"`), or the name of a column.
+            row: The row, where `task` is a column.
+
+        Raises:
+            RecordError: The record has no such task.
+        """
+        return tell(self._events, task if row is None else find_task(self._events, task, row))
 
     def digest(self) -> str:
         """A SHA-256 over all events: equal for equal runs, whatever process made them."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ddsched_nb.adjusting import Adjustment
 from ddsched_nb.aio.background import background_loop
 from ddsched_nb.aio.bus import EventBus
 from ddsched_nb.aio.healthcheck import check_models
@@ -22,6 +23,7 @@ from ddsched_nb.aio.progress import RowError
 from ddsched_nb.aio.statistics import RunState, RunStatistics
 from ddsched_nb.config import RunConfig
 from ddsched_nb.core.blocked import Blocked, Cause, Opening
+from ddsched_nb.core.story import TaskStory
 from ddsched_nb.engine import Engine, StandIns, build, flow_shapes
 from ddsched_nb.errors import ConfigError, RunCancelled, RunError, RunStalled, RunTimeout
 from ddsched_nb.pipeline import Pipeline
@@ -193,6 +195,20 @@ class Run:
         """Ends the run; finished rows are kept."""
         self._post(self._cancel)
 
+    def adjust(self, *, weights: Mapping[str, float] | None = None) -> None:
+        """Changes settings while the run goes on; each change is an event of the record.
+
+        Args:
+            weights: Weights of flows, by a column of each. What a flow may take of scarce slots and
+                how often it comes first goes by its weight. Tasks that run keep their slots.
+
+        Raises:
+            ConfigError: A column is unknown, or a weight is not a finite number above 0.
+        """
+        change = Adjustment(dict(weights or {}))
+        change.check(self.pipeline)
+        self._post(lambda: change.apply(self._engine) if self._engine is not None else None)
+
     def to_pandas(self) -> pd.DataFrame:
         """The finished rows so far as a DataFrame, indexed by row number."""
         rows, columns = self._engine.results.read() if self._engine else ([], {})
@@ -228,6 +244,10 @@ class Run:
                 return Blocked(Cause.STOPPED)
             return Blocked(Cause.STARTING, (Opening.NEXT_TURN,))
         return self._engine.schedule.explain_blocked(self._now())
+
+    def explain(self, task: str, row: int | None = None) -> TaskStory:
+        """Tells the story of a task so far; see `RunRecord.explain`."""
+        return self.record.explain(task, row)
 
     def _now(self) -> float:
         """The loop's time; once the run has ended, the instant of its end."""

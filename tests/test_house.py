@@ -37,6 +37,7 @@ FLOORS = (
         "pipeline",
         "storing",
         "engine",
+        "adjusting",
         "standing",
         "waiting",
         "summary",

@@ -140,6 +140,12 @@ class Scheduler:
         self._reporter.paused(paused)
         self._wake()
 
+    def set_weight(self, column: str, weight: float) -> None:
+        """Gives the flow of a column another weight."""
+        flow, before = self._schedule.set_weight(column, weight)
+        self._reporter.weight_changed(flow, before, weight)
+        self._wake()
+
     def _time_out(self) -> None:
         self._abort(
             RunTimeout(

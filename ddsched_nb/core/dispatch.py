@@ -20,6 +20,7 @@ from ddsched_nb.core.model import (
     Admit,
     Deny,
     DenyReason,
+    Flow,
     FlowKey,
     Lease,
     PoolKey,
@@ -172,6 +173,14 @@ class Dispatcher:
         for lease in back:
             del self._returning[lease.lease_id]
         return back
+
+    def set_weight(self, flow: Flow) -> None:
+        """Takes a flow with another weight than before: its shares and its turns follow."""
+        self._queue.set_weight(flow.key, flow.weight)
+        self.admission.register(flow)
+        gate = self._queue.gate_of(flow.key)
+        if isinstance(gate, _Gate) and gate.reason not in _HELD_BACK:
+            self._queue.lift(flow.key)  # its share may have grown
 
     def sent_off(self, pool: PoolKey) -> int:
         """Tasks with a lease whose calls go to a pool."""

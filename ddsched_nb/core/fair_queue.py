@@ -266,6 +266,17 @@ class FairQueue(Generic[T]):
             del self._flows[state.key]
         return True
 
+    def set_weight(self, flow: Hashable, weight: float) -> None:
+        """Changes the weight of a flow that has something queued, from its next finish tag on.
+
+        Raises:
+            ConfigError: `weight` is not a finite number above 0.
+        """
+        check_weight(flow, weight)
+        state = self._flows.get(flow)
+        if state is not None:
+            state.weight = weight
+
     def discard(self, ticket: Ticket[T]) -> bool:
         """Takes an item out wherever it stands. False if it is not queued any more."""
         state = self._flows.get(ticket.flow)

@@ -90,6 +90,13 @@ class Resolver:
         """The flow of a column."""
         return self._flows[column]
 
+    def set_weight(self, key: FlowKey, weight: float) -> Flow:
+        """Gives a flow another weight; tasks that are resolved from now on have it."""
+        for name, flow in self._flows.items():
+            if flow.key == key:
+                self._flows[name] = flow._replace(weight=weight)
+        return next(flow for flow in self._flows.values() if flow.key == key)
+
     def pool(self, column: str) -> PoolKey | None:
         """The pool that a column's calls go to, where there is exactly one."""
         return self._pools[column]

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from ddsched_nb.core.blocked import Blocked, Cause, QueueBlock, opened_by
 from ddsched_nb.core.dispatch import Denied, Dispatch, Dispatcher
+from ddsched_nb.core.fair_queue import check_weight
 from ddsched_nb.core.frontier import Frontier, FrontierDelta, TaskState
 from ddsched_nb.core.horizon import Horizon
-from ddsched_nb.core.model import Lease, ReadyTask, ReleaseStatus, RowGroup, Task
+from ddsched_nb.core.model import FlowKey, Lease, ReadyTask, ReleaseStatus, RowGroup, Task
 from ddsched_nb.core.resolver import Resolver
 from ddsched_nb.core.retries import Deferrals, Deferred
 from ddsched_nb.core.row_groups import FULL, BlockReason, RowGroupGovernor, TargetChange
@@ -171,6 +172,17 @@ class Schedule:
         if status is ReleaseStatus.RELEASED:
             self._running -= 1
         return status
+
+    def set_weight(self, column: str, weight: float) -> tuple[FlowKey, float]:
+        """Gives the flow of a column another weight, finite and above 0.
+
+        Returns:
+            The flow, and its weight until now.
+        """
+        before = self.resolver.flow(column)
+        check_weight(before.key.label, weight)
+        self.dispatcher.set_weight(self.resolver.set_weight(before.key, weight))
+        return before.key, before.weight
 
     def step_aside(self, lease: Lease) -> bool | None:
         """A running task waits for its model: others may have what it holds of the shared slots.

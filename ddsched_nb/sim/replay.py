@@ -127,6 +127,10 @@ class _Player:
             # The label stands for the key: equal flows have equal labels.
             self._flows[shape.flow] = Flow(_key(shape.flow), shape.weight, held)
 
+    def weighed(self, event: ev.FlowWeightChanged) -> None:
+        label = event.flow.label
+        self._flows[label] = self._flows[label]._replace(weight=event.after)
+
     def enqueued(self, event: ev.ReadyEnqueued) -> None:
         flow = self._flows.get(event.flow.label)
         if flow is not None:  # the hooks of a pipeline are in no flow of a column
@@ -292,6 +296,7 @@ def _key(label: str) -> FlowKey:
 
 _PLAYS: dict[type, Any] = {
     ev.SchedulerJobStarted: _Player.started,
+    ev.FlowWeightChanged: _Player.weighed,
     ev.ReadyEnqueued: _Player.enqueued,
     ev.TaskLeaseAcquired: _Player.leased,
     ev.TaskLeaseReleased: _Player.returned,

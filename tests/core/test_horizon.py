@@ -6,20 +6,22 @@ import pytest
 
 import ddsched_nb as dd
 from ddsched_nb.core import events as ev
-from ddsched_nb.core.dispatch import Dispatcher
+from ddsched_nb.core.dispatch import Dispatch, Dispatcher
 from ddsched_nb.core.frontier import Frontier
 from ddsched_nb.core.graph import ColumnGraph
 from ddsched_nb.core.horizon import Horizon
-from ddsched_nb.core.metadata import default_metadata
+from ddsched_nb.core.metadata import SchedulingMetadata, default_metadata
 from ddsched_nb.core.model import (
     LLM_WAIT,
     LOCAL,
     SUBMISSION,
     ColumnSpec,
+    PoolKey,
     RowGroup,
     Task,
 )
-from ddsched_nb.core.resolver import Resolver, Routing
+from ddsched_nb.core.pressure import PoolLoad
+from ddsched_nb.core.resolver import Resolver, Routing, derive_capacities
 from ddsched_nb.core.row_groups import BlockReason, Demand, RowGroupGovernor, RowGroupPlan
 from ddsched_nb.core.task_admission import TaskAdmission
 from ddsched_nb.errors import ConfigError
@@ -127,6 +129,43 @@ def test_what_is_on_its_way_is_counted_once_and_forgotten_with_its_group() -> No
     assert horizon.demand(0.0).lacking == 1
     horizon.closed(3)
     assert horizon.demand(0.0).lacking == 4
+
+
+def test_f13_no_group_is_opened_for_a_closed_model_and_the_open_one_is_looked_ahead_for() -> None:
+    names = ("sick", "well")
+    graph = ColumnGraph([ColumnSpec(name, (), (name,)) for name in names])
+    pools = {name: PoolKey("p", name) for name in names}
+    routings = {
+        name: Routing(SchedulingMetadata.model("p", name), (pool.model_key,), pool)
+        for name, pool in pools.items()
+    }
+    resolver, frontier = Resolver(graph, routings), Frontier(graph)
+    capacities = derive_capacities({pool.model_key: 4 for pool in pools.values()}, 4)
+    dispatcher = Dispatcher(TaskAdmission(capacities))
+    for flow in resolver.flows:
+        dispatcher.admission.register(flow)
+    at_ease = PoolLoad(4, 0, 0, 4, 0, 0.0)
+    loads = dict.fromkeys(pools.values(), at_ease)
+    horizon = Horizon(graph, resolver, dispatcher, frontier, lambda pool, now: loads[pool])
+    assert horizon.demand(0.0) == Demand(lacking=8, free=8, queued=0, most_queued=16)
+    loads[pools["sick"]] = at_ease._replace(cooling_until=9.0)
+    demand = horizon.demand(0.0)
+    assert (demand.lacking, demand.closed_until) == (4, 9.0), "only for the one that is well"
+    for row in range(4):
+        task = Task("well", 0, row)
+        dispatcher.enqueue(resolver.resolve(task, 0))
+    assert horizon.demand(0.0)._replace(queued=0) == Demand(0, 8, 0, 16, closed_until=9.0)
+    it = governor()
+    opened(it)
+    assert it.consider(horizon.demand(0.0)) is None
+    assert it.blocked is BlockReason.MODELS_CLOSED
+    while isinstance(dispatcher.next(0.0), Dispatch):
+        pass
+    for row in range(9):
+        dispatcher.enqueue(resolver.resolve(Task("sick", 0, row), 0))
+    demand = horizon.demand(0.0)
+    assert demand.lacking == 4, "as many as run are to wait, though no slot is free"
+    assert demand.queued == 0, "what waits for a closed model keeps no other from its work"
 
 
 def test_a_fixed_number_needs_one_and_never_moves() -> None:
