@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ddsched_nb.config import BorrowConfig, RequestAdmissionConfig, RetryConfig, RunConfig
     from ddsched_nb.core.metadata import SchedulingMetadata
     from ddsched_nb.core.row import Batch, Row
+    from ddsched_nb.core.story import TaskStory
     from ddsched_nb.errors import RowDropped
     from ddsched_nb.model_columns import EmbeddingColumn, ImageColumn, ModelColumn
     from ddsched_nb.pipeline import Pipeline
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from ddsched_nb.sim.trial import LimitTrial, try_limit
     from ddsched_nb.store.reading import Store
     from ddsched_nb.views import charts
-    from ddsched_nb.workloads.base import Workload
+    from ddsched_nb.workloads import find_workload
+    from ddsched_nb.workloads.base import Hold, Workload
 
     __version__: str
 
@@ -56,6 +58,7 @@ __all__ = [
     "Forecast",
     "FuzzFailure",
     "FuzzReport",
+    "Hold",
     "ImageColumn",
     "Latency",
     "LimitTrial",
@@ -84,10 +87,12 @@ __all__ = [
     "Sine",
     "Skip",
     "Store",
+    "TaskStory",
     "Workload",
     "charts",
     "current_correlation",
     "errors",
+    "find_workload",
     "fit",
     "forecast",
     "fuzz",
@@ -113,6 +118,7 @@ _HOME = {
     "Forecast": "sim.forecast",
     "FuzzFailure": "sim.fuzz",
     "FuzzReport": "sim.fuzz",
+    "Hold": "workloads.base",
     "ImageColumn": "model_columns",
     "Latency": "clients.latency",
     "LimitTrial": "sim.trial",
@@ -141,8 +147,10 @@ _HOME = {
     "Sine": "clients.capacity",
     "Skip": "columns",
     "Store": "store.reading",
+    "TaskStory": "core.story",
     "Workload": "workloads.base",
     "current_correlation": "aio.correlation",
+    "find_workload": "workloads",
     "fit": "analysis.fit",
     "forecast": "sim.forecast",
     "fuzz": "sim.fuzz",

@@ -90,6 +90,8 @@ class Dispatcher:
         self._sent_off: Counter[PoolKey] = Counter()
         self._pools: dict[int, PoolKey] = {}
         self._returning: dict[int, Lease] = {}
+        # Pools whose flows are passed over now, in order.
+        self._pressed: dict[PoolKey, None] = {}
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -111,12 +113,16 @@ class Dispatcher:
 
     def look_around(self, now: float) -> None:
         """Lets those be asked again whose model was under pressure and is not any more."""
-        for gate in self._queue.closed_gates():
-            if isinstance(gate, _Pressed) and self._pressure(gate.pool, now) is None:
-                self._queue.open(gate)
+        for pool in [pool for pool in self._pressed if self._pressure(pool, now) is None]:
+            del self._pressed[pool]
+            self._queue.open(_Pressed(pool))
 
-    def next(self, now: float) -> Dispatch | Denied | None:
-        """Asks for one queued task: it may run, it may not, or none is left to ask for."""
+    def next(self, now: float = 0.0) -> Dispatch | Denied | None:
+        """Asks for one queued task: it may run, it may not, or none is left to ask for.
+
+        Args:
+            now: The instant; only an advisory asks for it.
+        """
         while True:
             selection = self._queue.select()
             # With nobody else left to ask, a flow that had to yield takes nothing from anyone.
@@ -134,6 +140,7 @@ class Dispatcher:
                 return Denied(ready, verdict)
             if last or not pressed or ready.pool is None:
                 return self._take(selection, ready, verdict, self._overtaken(selection, alone, now))
+            self._pressed[ready.pool] = None
             self._queue.close(selection, _Pressed(ready.pool))
 
     def release(self, lease: Lease) -> ReleaseStatus:
@@ -144,7 +151,7 @@ class Dispatcher:
             pool = self._pools.pop(lease.lease_id, None)
             if pool is not None:
                 self._sent_off[pool] -= 1
-            self._let_in(lease.flow, (resource for resource, _ in lease.resources))
+            self._let_in(lease.flow, [resource for resource, _ in lease.resources])
         return status
 
     def step_aside(self, lease: Lease) -> bool | None:
@@ -295,7 +302,7 @@ class Dispatcher:
         over, then the rest of those that yielded.
         """
         yielded = self._that_yielded()
-        if self.advisory is None:
+        if self.advisory is None or not (yielded or self._pressed):
             return _fairest(yielded), True
         at_ease = (s for s in yielded if not s.item.pool or not self._pressure(s.item.pool, now))
         first = _fairest(at_ease)
@@ -317,17 +324,14 @@ class Dispatcher:
 
     def _that_are_pressed(self) -> list[Selection[ReadyTask]]:
         """The next of those of each pool under pressure who were passed over."""
-        return [
-            selection
-            for gate in self._queue.closed_gates()
-            if isinstance(gate, _Pressed) and (selection := self._queue.peek(gate))
-        ]
+        gates = map(_Pressed, self._pressed)
+        return [selection for gate in gates if (selection := self._queue.peek(gate))]
 
     def _overtaken(
         self, selection: Selection[ReadyTask], alone: bool, now: float
     ) -> PassedOver | None:
         """Who would have been next without the advisory, and could have run."""
-        if self.advisory is None:
+        if not self._pressed:
             return None
         passed = _fairest(self._that_are_pressed())
         if passed is None or passed.flow == selection.flow:

@@ -132,10 +132,9 @@ class TaskAdmission:
         status = self._judge(lease)
         if status is ReleaseStatus.RELEASED:
             del self._ledger[lease.lease_id]
-            gone = self._aside.pop(lease.lease_id, ())
-            left = tuple(r for r in lease.resources if r not in gone) if gone else lease.resources
-            owed = self._owed.pop(lease.lease_id, lease.borrowed)
-            self._give_back(lease.flow, lease._replace(resources=left, borrowed=owed))
+            if lease.lease_id in self._owed:
+                lease = self._what_is_left(lease)
+            self._give_back(lease)
         return status
 
     def step_aside(self, lease: Lease) -> bool:
@@ -150,7 +149,7 @@ class TaskAdmission:
             return False
         shared = tuple(part for part in lease.resources if part[0] in SHARED)
         owed = self._owed.get(number, lease.borrowed)
-        self._give_back(lease.flow, lease._replace(resources=shared, borrowed=owed))
+        self._give_back(lease._replace(resources=shared, borrowed=owed))
         self._aside[number] = shared
         self._owed[number] = tuple(part for part in owed if part[0] not in SHARED)
         return True
@@ -246,9 +245,15 @@ class TaskAdmission:
         # Rounded up: the shares of a resource sum to its capacity or more, so none idles.
         return max(1, math.ceil(self._capacities[resource] * fraction - 1e-9))
 
-    def _give_back(self, flow: FlowKey, lease: Lease) -> None:
+    def _what_is_left(self, lease: Lease) -> Lease:
+        """What a lease holds and owes whose task stepped aside, once or more often."""
+        gone = self._aside.pop(lease.lease_id, ())
+        left = tuple(part for part in lease.resources if part not in gone)
+        return lease._replace(resources=left, borrowed=self._owed.pop(lease.lease_id))
+
+    def _give_back(self, lease: Lease) -> None:
         """Credits what a lease, or the part of it that is given, holds and owes."""
-        held, debt = self._held[flow], self._debt[flow]
+        held, debt = self._held[lease.flow], self._debt[lease.flow]
         for resource, amount in lease.resources:
             self._free[resource] += amount
             held[resource] -= amount

@@ -29,6 +29,7 @@ from ddsched_nb.views.series import (
     row_series,
     token_shares,
 )
+from ddsched_nb.views.slots import task_slots
 from ddsched_nb.wording import pool_name
 
 _CROSS: Final = "M-1,-1L1,1M-1,1L1,-1"
@@ -162,6 +163,7 @@ __all__ = [
     "makespans",
     "row_groups",
     "row_progress",
+    "task_slots",
     "tokens_by_column",
     "trial",
 ]
@@ -170,6 +172,7 @@ CHARTS: Final[tuple[Callable[[Source], alt.LayerChart], ...]] = (
     limit_over_time,
     row_progress,
     row_groups,
+    task_slots,
     tokens_by_column,
 )
 
