@@ -229,14 +229,19 @@ class PoolState:
         self.last_success_at = -math.inf
 
     def room(self, now: float) -> bool:
+        return len(self.held) < self.most(now)
+
+    def most(self, now: float) -> int:
+        """How many may be in flight at `now`; no outcome, no change of it."""
         if now < self.cooldown_until:
-            return False
+            return 0
         if self.silent_since is not None:
-            return not self.held  # one at a time, until something is served
-        return len(self.held) < self.value(now)
+            return 1  # one at a time, until something is served
+        return self.value(now)
 
     def value(self, now: float) -> int:
-        return min(self.cap, self.limit.value(now))
+        cap, value = self.cap, self.limit.value(now)
+        return value if value < cap else cap
 
     def opens_at(self, now: float) -> float:
         """When a pool without room may have some though nothing is released."""
@@ -244,26 +249,39 @@ class PoolState:
             return self.cooldown_until
         return self.limit.next_change(now)
 
+    def paced(self, tokens: float, now: float) -> float:
+        """When a request with a prompt of so many tokens may go out, as far as quotas go.
+
+        Who comes while somebody waits for tokens does not overtake, though it needs fewer.
+        """
+        at = self.pacing.ready_at(tokens, now)
+        if at < self.paced_until:
+            return self.paced_until
+        self.paced_until = at
+        return at
+
     def settle(self, permit: Permit, outcome: Outcome, now: float) -> list[Change]:
         """Takes a live permit back; learns from it if its outcome is a remote one."""
         held = self.held.pop(permit.permit_id)
+        budget = self.model.budget
         self.model.in_flight -= 1
-        self.model.budget.in_flight -= 1
+        budget.in_flight -= 1
         self.pacing.settle(held.taken, outcome, now)
-        if held.budget_taken is not None and self.model.budget.pacing is not None:
-            self.model.budget.pacing.settle(held.budget_taken, outcome, now)
+        if held.budget_taken is not None and budget.pacing is not None:
+            budget.pacing.settle(held.budget_taken, outcome, now)
         if outcome.kind not in REMOTE_OUTCOMES:
             return []
-        outcome = self._understood(held, outcome, now)
+        if outcome.kind is OutcomeKind.RATE_LIMITED:
+            outcome = self._understood(held, outcome, now)
         before = self.value(now)
         sample = Sample(
-            sent_at=permit.granted_at,
-            now=now,
-            rtt=now - permit.granted_at,
-            in_flight=permit.in_flight,
-            limit=permit.limit,
-            served=held.served,
-            outcome=outcome.kind,
+            permit.granted_at,
+            now,
+            now - permit.granted_at,
+            permit.in_flight,
+            permit.limit,
+            held.served,
+            outcome.kind,
         )
         if outcome.spent is None:  # a spent quota says nothing about how many may be in flight
             self.limit.on_sample(sample)
@@ -302,9 +320,7 @@ class PoolState:
 
     def _understood(self, held: HeldPermit, outcome: Outcome, now: float) -> Outcome:
         """The outcome, with the quota that a refusal is for, where it does not say so itself."""
-        if outcome.kind is not OutcomeKind.RATE_LIMITED or self.limit.cooldown == "always":
-            return outcome
-        if not self._serving(held):
+        if self.limit.cooldown == "always" or not self._serving(held):
             return outcome
         known = self.pacing.learned
         if not self.pacing.suspect(held.taken, outcome, held.served, now):
@@ -314,10 +330,10 @@ class PoolState:
         return outcome._replace(spent="requests")
 
     def _count(self, held: HeldPermit, outcome: Outcome, now: float) -> list[Change]:
-        if outcome.kind is OutcomeKind.RATE_LIMITED:
-            return self._on_refusal(held, outcome, now)
         if outcome.kind is OutcomeKind.SUCCESS:
             return self._on_success(outcome, now)
+        if outcome.kind is OutcomeKind.RATE_LIMITED:
+            return self._on_refusal(held, outcome, now)
         self.failed += 1
         # An endpoint that never was there is not waited for.
         if outcome.unavailable and self.succeeded and not self._serving(held):

@@ -38,7 +38,6 @@ from ddsched_nb.errors import ConfigError
 _issuers = itertools.count(1)
 _SWEEP_FLOOR = 64
 
-
 _Due = tuple[float, int, Waiter | PoolState | BudgetState, bool]
 
 
@@ -189,7 +188,7 @@ class RequestAdmission:
         waiter = self._waiters.get(waiter_id)
         if waiter is None:
             return False
-        self._forget(waiter)
+        self._take_out(waiter)
         return True
 
     def release(self, permit: Permit, outcome: Outcome, now: float) -> ReleaseStatus:
@@ -222,7 +221,7 @@ class RequestAdmission:
 
     def advance(self, now: float) -> Turn:
         """Expires, wakes and grants what is due. Touches only pools that changed or are due."""
-        expired = self._fall_due(now)
+        expired = self._fall_due(now) if self._due else []
         granted: list[Grant] = []
         dirty, self._dirty = self._dirty, []
         for budget in dirty:
@@ -230,6 +229,11 @@ class RequestAdmission:
             self._grant(budget, now, granted)
         changes, self._changes = self._changes, []
         return Turn(granted, expired, changes, self._next_deadline())
+
+    def settled(self, now: float, deadline: float) -> bool:
+        """Whether `advance` would decide nothing at `now`, and name `deadline` as the next."""
+        undecided = self._dirty or self._changes or deadline <= now
+        return not undecided and deadline == self._next_deadline()
 
     def statistics(self, pool: PoolKey, now: float) -> PoolStatistics:
         """How a pool stands at `now`."""
@@ -239,9 +243,15 @@ class RequestAdmission:
         pool = waiter.pool
         budget, flow = pool.model.budget, (pool.key, waiter.client, waiter.flow)
         waiter.ticket = budget.queue.enqueue(flow, waiter, weight=waiter.weight)
+        if (
+            budget.only is not None
+            and budget.pacing is None
+            and budget.queue.follows(waiter.ticket)
+        ):
+            return  # what holds those before it back holds it back
         if budget.only is not None and not budget.only.room(now):
             self._wake(budget.only, budget.only.opens_at(now))
-        elif not budget.queue.shut_in(flow):
+        elif not budget.queue.shut_in(waiter.ticket):
             self._touch(budget)
 
     def _known(self, pool: PoolKey) -> PoolState:
@@ -273,13 +283,18 @@ class RequestAdmission:
         waiter.done = True
         del self._waiters[waiter.waiter_id]
         waiter.pool.waiters -= 1
+        waiter.ticket = None  # each points at the other: only the garbage collector would find them
+
+    def _take_out(self, waiter: Waiter) -> None:
         if waiter.ticket is not None:
             waiter.pool.model.budget.queue.discard(waiter.ticket)
+        self._forget(waiter)
 
     def _grant(self, budget: BudgetState, now: float, granted: list[Grant]) -> None:
         queue, only = budget.queue, budget.only
+        most = 0 if only is None else only.most(now)
         while budget.in_flight < budget.cap:
-            if only is not None and not only.room(now):
+            if only is not None and len(only.held) >= most:
                 if queue.flows:
                     self._wake(only, only.opens_at(now))
                 return
@@ -295,7 +310,8 @@ class RequestAdmission:
                 queue.close(selection, pool.model.key)
                 continue
             # Behind one gate with all others of its pool: what is smaller must not overtake.
-            opens_at = self._opens_at(pool, waiter, now)
+            full = only is None and not pool.room(now)
+            opens_at = pool.opens_at(now) if full else pool.paced(waiter.tokens, now)
             if opens_at > now:
                 queue.close(selection, pool.key)
                 self._wake(pool, opens_at)
@@ -309,34 +325,16 @@ class RequestAdmission:
             self._forget(waiter)
             granted.append(Grant(waiter.waiter_id, self._issue(pool, waiter, now)))
 
-    def _opens_at(self, pool: PoolState, waiter: Waiter, now: float) -> float:
-        if not pool.room(now):
-            return pool.opens_at(now)
-        # Who comes while somebody waits for tokens does not overtake, though it needs fewer.
-        at = pool.paced_until if now < pool.paced_until else now
-        pool.paced_until = max(at, pool.pacing.ready_at(waiter.tokens, now))
-        return pool.paced_until
-
     def _issue(self, pool: PoolState, waiter: Waiter, now: float) -> Permit:
-        self._last_permit += 1
-        pool.model.in_flight += 1
-        pool.model.budget.in_flight += 1
+        number = self._last_permit = self._last_permit + 1
+        model, held, value = pool.model, pool.held, pool.value(now)
+        model.in_flight += 1
+        model.budget.in_flight += 1
         pool.granted += 1
-        shared = pool.model.budget.pacing
-        permit = Permit(
-            self._last_permit,
-            self._issuer,
-            pool.key,
-            waiter.waiter_id,
-            now,
-            pool.value(now),
-            len(pool.held) + 1,
-        )
-        pool.held[permit.permit_id] = HeldPermit(
-            permit,
-            pool.pacing.spend(waiter.tokens, now),
-            None if shared is None else shared.spend(waiter.tokens, now),
-        )
+        permit = Permit(number, self._issuer, pool.key, waiter.waiter_id, now, value, len(held) + 1)
+        taken, shared = pool.pacing.spend(waiter.tokens, now), model.budget.pacing
+        of_budget = None if shared is None else shared.spend(waiter.tokens, now)
+        held[number] = HeldPermit(permit, taken, of_budget)
         return permit
 
     def _judge(self, permit: Permit, pool: PoolState | None) -> ReleaseStatus:
@@ -377,7 +375,7 @@ class RequestAdmission:
                 what.wake_at = math.inf
                 self._touch(what)
             elif expiry:
-                self._forget(what)
+                self._take_out(what)
                 expired.append(what.waiter_id)
             else:
                 self._line_up(what, now)
