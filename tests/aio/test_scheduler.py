@@ -230,7 +230,7 @@ async def test_f22_nothing_in_flight_and_no_timer_ends_the_run(
 
 async def test_f27_no_event_is_built_without_a_listener(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = wire([(column("w"), lambda row, _: 1)], rows=8)
-    bench.bus._subscribers = ()
+    bench.bus.listening = False
     built: list[ev.Event] = []
     monkeypatch.setattr(bench.bus, "publish", built.append)
     await bench.scheduler.run()

@@ -56,7 +56,7 @@ BUGS = (
     Bug(
         "leak-on-cancel-after-grant",
         "aio.account",
-        "            self.release(future.result(), CANCELLED)",
+        "            self.release(future.result(), CANCELLED, now)",
         "            pass",
     ),
     Bug(
