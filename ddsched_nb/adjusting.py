@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from ddsched_nb.core.fair_queue import check_weight
+from ddsched_nb.core.weight import check_weight
 from ddsched_nb.engine import Engine
 from ddsched_nb.errors import ConfigError
 from ddsched_nb.pipeline import Pipeline

@@ -12,7 +12,7 @@ import itertools
 import math
 import threading
 from typing import Protocol
-from weakref import WeakValueDictionary
+from weakref import ref
 
 from ddsched_nb.core.model import Outcome, OutcomeKind, Permit, PoolKey, ReleaseStatus
 from ddsched_nb.core.pools import Change, Turn
@@ -54,7 +54,7 @@ class Account:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._futures: dict[int, tuple[asyncio.Future[Permit], int]] = {}
         # Weak, so that a run that was never started leaves by itself.
-        self._clients: WeakValueDictionary[int, Client] = WeakValueDictionary()
+        self._clients: dict[int, ref[Client]] = {}
         self._holders: dict[int, int] = {}
         self._caps: dict[PoolKey, dict[int, tuple[int, int]]] = {}
         self._ids = itertools.count()
@@ -64,7 +64,7 @@ class Account:
     @property
     def clients(self) -> int:
         """How many use it."""
-        return len(self._clients)
+        return len(self._present())
 
     def running_loop(self) -> asyncio.AbstractEventLoop:
         """Its loop; that of the first use."""
@@ -79,11 +79,12 @@ class Account:
     def join(self, client: Client) -> int:
         """Takes a client in; returns its id."""
         number = next(self._ids)
-        self._clients[number] = client
-        if len(self._clients) > 1:
+        self._clients[number] = ref(client)
+        present = self._present()
+        if len(present) > 1:
             now = self.now()
-            for each in list(self._clients.values()):
-                each.joined(len(self._clients), now)
+            for each in present:
+                each.joined(len(present), now)
         return number
 
     def leave(self, client: int) -> None:
@@ -96,14 +97,14 @@ class Account:
     def ask_caps(self, client: int, pool: PoolKey, cap: int, aggregate_cap: int) -> None:
         """Notes what a client allows; the least of all clients' holds."""
         first = pool not in self._caps
-        asked = {n: caps for n, caps in self._caps.get(pool, {}).items() if n in self._clients}
+        asked = {n: caps for n, caps in self._caps.get(pool, {}).items() if self._client(n)}
         self._caps[pool] = {**asked, client: (cap, aggregate_cap)}
         if not first:
             self._apply_caps(pool)
 
     def wait(self, client: int, waiter: int) -> asyncio.Future[Permit]:
         """The future of a waiter that was just enqueued."""
-        future: asyncio.Future[Permit] = self.running_loop().create_future()
+        future: asyncio.Future[Permit] = (self.loop or self.running_loop()).create_future()
         self._futures[waiter] = (future, client)
         return future
 
@@ -112,17 +113,16 @@ class Account:
         self._futures.pop(waiter, None)
         now = self.now()
         if future.done() and not future.cancelled() and future.exception() is None:
-            self.release(future.result(), CANCELLED)
+            self.release(future.result(), CANCELLED, now)
         elif self.admission.cancel(waiter, now):
             self.turn(now)
 
-    def release(self, permit: Permit, outcome: Outcome) -> ReleaseStatus:
+    def release(self, permit: Permit, outcome: Outcome, now: float) -> ReleaseStatus:
         """Gives a permit back with how its call ended; a bad release credits nothing."""
-        now = self.now()
         try:
             return self._give_back(permit, outcome, now)
         finally:
-            self.turn(now)
+            self._turn(now)
 
     def dismiss(self, client: int, error: Exception) -> None:
         """Ends the waiting of all of a client's waiters with an error."""
@@ -136,7 +136,11 @@ class Account:
         self.turn(now)
 
     def turn(self, now: float) -> None:
-        """Asks the core, and does what it says."""
+        """Asks the core, and does what it says; nothing where it would say nothing."""
+        if not self.admission.settled(now, self._timer_at):
+            self._turn(now)
+
+    def _turn(self, now: float) -> None:
         # A permit given back may go to a waiter that was cancelled too: a loop, not a recursion,
         # since as many as wait may be cancelled at once.
         while orphans := self._hand_over(self.admission.advance(now), now):
@@ -146,8 +150,7 @@ class Account:
     def _give_back(self, permit: Permit, outcome: Outcome, now: float) -> ReleaseStatus:
         status = self.admission.release(permit, outcome, now)
         if status is ReleaseStatus.RELEASED:
-            holder = self._holders.pop(permit.permit_id)
-            client = self._clients.get(holder)
+            client = self._client(self._holders.pop(permit.permit_id))
             if client is not None:
                 client.released(permit, outcome, status, now)
         return status
@@ -176,13 +179,21 @@ class Account:
                 )
         self._arm(turn.next_deadline)
         for owner, permit in told:
-            client = self._clients.get(owner)
+            client = self._client(owner)
             if client is not None:
                 client.granted(permit)
         for change in turn.changes:
-            for client in list(self._clients.values()):
+            for client in self._present():
                 client.changed(change, now)
         return orphans
+
+    def _client(self, number: int) -> Client | None:
+        found = self._clients.get(number)
+        return None if found is None else found()
+
+    def _present(self) -> list[Client]:
+        found = [each() for each in list(self._clients.values())]
+        return [client for client in found if client is not None]
 
     def _apply_caps(self, pool: PoolKey) -> None:
         asked = self._caps[pool].values()

@@ -25,18 +25,17 @@ class EventBus:
         self._subscribers: tuple[Subscriber, ...] = ()
         self._reported: set[tuple[int, str]] = set()
         self.lost: Counter[str] = Counter()
-
-    @property
-    def listening(self) -> bool:
-        """Whether anybody listens; if not, do not build events."""
-        return bool(self._subscribers)
+        # Whether anybody listens; if not, do not build events. Asked at every step of every call.
+        self.listening = False
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Adds a subscriber; call what is returned to take it off again."""
         self._subscribers += (subscriber,)
+        self.listening = True
 
         def unsubscribe() -> None:
             self._subscribers = tuple(s for s in self._subscribers if s is not subscriber)
+            self.listening = bool(self._subscribers)
             # Another one may live at the same address later.
             self._reported = {key for key in self._reported if key[0] != id(subscriber)}
 

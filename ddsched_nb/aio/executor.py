@@ -142,10 +142,11 @@ class ModelExecutor:
         seat: Seat | None,
     ) -> A:
         # Nothing may stand between the grant and this try: whatever happens, the permit goes back.
-        outcome = SUCCESS
+        outcome, sent = SUCCESS, False
         try:
             if seat is not None:
                 await seat.takes_off()
+            sent = True
             self._reporter.sent(permit, task_id, attempt)
             answer = await send()
             outcome = Outcome(OutcomeKind.SUCCESS, usage=answer.usage, quotas=answer.quotas)
@@ -156,7 +157,8 @@ class ModelExecutor:
         finally:
             seconds = asyncio.get_running_loop().time() - permit.granted_at
             try:
-                self._reporter.answered(permit, task_id, outcome, seconds)
+                if sent:
+                    self._reporter.answered(permit, task_id, outcome, seconds)
             finally:
                 self._limiter.release(permit, outcome)
                 if seat is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, NamedTuple
 
 from ddsched_nb.aio.account import Account
@@ -181,12 +182,14 @@ class RequestLimiter:
         self._waiting += 1
         # Nothing may stand between here and the try: however this ends, nothing stays behind.
         try:
-            waiters = account.admission.waiters(theirs)
-            self._reporter.wait_started(pool, waiter, task_id, waiters, not_before, tokens, now)
+            if self._reporter.listening:
+                waiters = account.admission.waiters(theirs)
+                self._reporter.wait_started(pool, waiter, task_id, waiters, not_before, tokens, now)
             account.turn(now)
             if on_wait is not None and not future.done():
                 on_wait()
-            return member.translated(await future)
+            permit = await future
+            return permit if permit.pool is pool else member.translated(permit)
         except QueueTimeout:
             self._reporter.wait_timeout(pool, waiter)
             raise
@@ -233,10 +236,11 @@ class RequestLimiter:
             status = ReleaseStatus.UNKNOWN
             self._reporter.released(permit, outcome, status, 0, self._now())
             return status
-        if place.pool != permit.pool:
-            permit = permit._replace(pool=place.pool)
-        now = self._running_loop(place.member.account).time()
-        status = place.member.account.release(permit, outcome)
+        member, theirs = place
+        if permit.pool is not theirs and permit.pool != theirs:
+            permit = permit._replace(pool=theirs)
+        now = self._running_loop(member.account).time()
+        status = member.account.release(permit, outcome, now)
         if status is not ReleaseStatus.RELEASED:
             self._reporter.released(permit, outcome, status, 0, now)
         return status
@@ -261,7 +265,7 @@ class RequestLimiter:
             **wait: As of `acquire`.
         """
         where = self.pool(pool, model, domain)
-        return Holding(lambda: self.acquire(where, **wait), self.release)
+        return Holding(partial(self.acquire, where, **wait), self.release)
 
     def acquire_blocking(
         self,
@@ -335,8 +339,7 @@ class RequestLimiter:
 
     def load(self, pool: PoolKey, now: float) -> PoolLoad:
         """How a pool stands, as far as a scheduler needs to know."""
-        member, theirs = self._place(pool)
-        return member.account.admission.load(theirs, now)
+        return self._places[pool].member.account.admission.load(self._places[pool].pool, now)
 
     def history(self, pool: PoolKey) -> tuple[LimitPoint, ...]:
         """How the limit of a pool went, its last 10,000 moves, each with what moved it."""
@@ -381,7 +384,7 @@ class RequestLimiter:
         return list(dict.fromkeys([self._private, *self._members.values()]))
 
     def _running_loop(self, account: Account) -> asyncio.AbstractEventLoop:
-        loop = account.running_loop()
+        loop = account.loop or account.running_loop()
         if self._loop is None:
             self._loop = loop
         return loop

@@ -63,18 +63,20 @@ class Membership:
     def translated(self, permit: Permit) -> Permit:
         """A permit of the account, in our names."""
         ours = self._ours[permit.pool]
-        return permit if ours == permit.pool else permit._replace(pool=ours)
+        return permit if ours is permit.pool or ours == permit.pool else permit._replace(pool=ours)
 
     def granted(self, permit: Permit) -> None:
         """A permit went to one of our waiters."""
         self.permits += 1
-        self._reporter.acquired(self.translated(permit))
+        if self._reporter.listening:
+            self._reporter.acquired(self.translated(permit))
 
     def released(self, permit: Permit, outcome: Outcome, status: ReleaseStatus, now: float) -> None:
         """A permit of ours came back."""
         self.permits -= 1
-        in_flight = self.account.admission.in_flight(permit.pool)
-        self._reporter.released(self.translated(permit), outcome, status, in_flight, now)
+        if self._reporter.listening:
+            in_flight = self.account.admission.in_flight(permit.pool)
+            self._reporter.released(self.translated(permit), outcome, status, in_flight, now)
 
     def changed(self, change: Change, now: float) -> None:
         """A limit moved, or a pool stopped or went on."""

@@ -37,6 +37,11 @@ class _Reporter:
         self._clock = clock
         self._sequence = 0
 
+    @property
+    def listening(self) -> bool:
+        """Whether anybody is told; if not, do not gather what to tell."""
+        return self._bus.listening
+
     def _next(self) -> int:
         self._sequence += 1
         return self._sequence

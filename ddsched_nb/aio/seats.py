@@ -44,8 +44,10 @@ class Seats:
 
     async def come_back(self, task_id: str, lease: Lease) -> None:
         """A task takes them again, and waits for that if need be."""
-        if self._schedule.come_back(lease):
+        back = self._schedule.come_back(lease)
+        if back:
             self._reporter.came_back(task_id, lease)
+        if back is not False:
             return
         future = self._coming_back[lease.lease_id] = asyncio.get_running_loop().create_future()
         await asyncio.shield(future)

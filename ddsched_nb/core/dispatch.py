@@ -167,12 +167,14 @@ class Dispatcher:
         self._let_in(lease.flow, SHARED)
         return full
 
-    def come_back(self, lease: Lease) -> bool:
-        """A task that stepped aside goes on; False if it has to wait for room (`returned`)."""
-        if self.admission.come_back(lease):
-            return True
-        self._returning[lease.lease_id] = lease
-        return False
+    def come_back(self, lease: Lease) -> bool | None:
+        """A task that stepped aside goes on; False if it has to wait for room (`returned`), None if
+        it does not stand aside.
+        """
+        back = self.admission.come_back(lease)
+        if back is False:
+            self._returning[lease.lease_id] = lease
+        return back
 
     def returned(self) -> list[Lease]:
         """The leases for which there is room again, in order. They come before all that queue."""

@@ -23,10 +23,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Hashable
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import Generic, NamedTuple, TypeVar
 
-from ddsched_nb.errors import ConfigError
+from ddsched_nb.core.weight import check_weight
 
 T = TypeVar("T")
 
@@ -37,14 +37,19 @@ _SWEEP_FLOOR = 16
 class Ticket(Generic[T]):
     """The place of one queued item; what `discard` takes."""
 
-    __slots__ = ("flow", "item", "live", "order", "priority")
+    __slots__ = ("item", "live", "order", "priority", "state")
 
-    def __init__(self, flow: Hashable, item: T, priority: float, order: int) -> None:
-        self.flow = flow
+    def __init__(self, state: _FlowState[T], item: T, priority: float, order: int) -> None:
+        self.state = state  # and not its key: a key is hashed at every look-up
         self.item = item
         self.priority = priority
         self.order = order
         self.live = True
+
+    @property
+    def flow(self) -> Hashable:
+        """The flow it is queued in."""
+        return self.state.key
 
     def __lt__(self, other: Ticket[T]) -> bool:
         return (self.priority, self.order) < (other.priority, other.order)
@@ -66,8 +71,9 @@ class _FlowState(Generic[T]):
         self.entry: _Entry[T] | None = None
 
     def push(self, ticket: Ticket[T]) -> None:
-        if not self.in_order or self.in_order[-1].priority <= ticket.priority:
-            self.in_order.append(ticket)
+        in_order = self.in_order
+        if not in_order or in_order[-1].priority <= ticket.priority:
+            in_order.append(ticket)
         else:
             heappush(self.late, ticket)
         self.live += 1
@@ -121,6 +127,15 @@ class _TagHeap(Generic[T]):
         heappush(self.entries, flow.entry)
         self.live += 1
 
+    def renew(self, tag: float, order: int, flow: _FlowState[T]) -> None:
+        """Gives a flow that stands here another tag: `remove` and `push`, at the top in one."""
+        if self.entries[0] is not flow.entry:
+            self.remove(flow)
+            self.push(tag, order, flow)
+            return
+        flow.entry = (tag - self.shift, order, flow)
+        heapreplace(self.entries, flow.entry)
+
     def remove(self, flow: _FlowState[T]) -> float:
         """Takes a flow's entry out, and gives its tag; sweeps when the stale outnumber the rest."""
         entry, flow.entry = flow.entry, None
@@ -136,8 +151,9 @@ class _TagHeap(Generic[T]):
     def top(self) -> _Entry[T] | None:
         entries = self.entries
         while entries:
-            if entries[0][2].entry is entries[0]:
-                return entries[0]
+            first = entries[0]
+            if first[2].entry is first:
+                return first
             heappop(entries)
         return None
 
@@ -189,11 +205,6 @@ class FairQueue(Generic[T]):
         state = self._flows.get(flow)
         return state.live if state else 0
 
-    def waiting_behind(self, gate: Hashable) -> int:
-        """Number of flows behind `gate`, whether it is open or closed."""
-        heap = self._gates.get(gate)
-        return heap.live if heap else 0
-
     def entries(self) -> int:
         """Heap entries held, living and stale: bounded by twice the flows and a small constant."""
         return len(self._open.entries) + sum(len(g.entries) for g in self._gates.values())
@@ -218,11 +229,11 @@ class FairQueue(Generic[T]):
         """
         check_weight(flow, weight)
         self._order += 1
-        ticket = Ticket(flow, item, priority, self._order)
         state = self._flows.get(flow)
         if state is None:
             state = self._flows[flow] = _FlowState(flow, weight)
-            self._open.push(self._clock + 1.0 / weight, ticket.order, state)
+            self._open.push(self._clock + 1.0 / weight, self._order, state)
+        ticket = Ticket(state, item, priority, self._order)
         state.weight = weight
         state.push(ticket)
         state.version += 1
@@ -231,6 +242,9 @@ class FairQueue(Generic[T]):
 
     def select(self) -> Selection[T] | None:
         """The item with the lowest finish tag among flows behind no closed gate, or None."""
+        if not self._gates:
+            entry = self._open.top()
+            return None if entry is None else self._selection(entry, entry[0] + self._open.shift)
         best, best_at = None, (math.inf, math.inf)
         for heap in (self._open, *self._gates.values()):
             entry = None if heap.closed else heap.top()
@@ -248,22 +262,25 @@ class FairQueue(Generic[T]):
 
     def commit(self, selection: Selection[T]) -> bool:
         """Takes the selected item out. False, and no change, if the selection is stale."""
-        state = self._flows.get(selection.flow)
-        if state is None or state.version != selection.version or not selection.ticket.live:
+        ticket = selection.ticket
+        state = ticket.state
+        if state.version != selection.version or not ticket.live:
             return False
-        heap = self._heap_of(state)
-        heap.remove(state)
         state.pop(selection.ticket)
         state.version += 1
         self._size -= 1
-        self._clock = max(self._clock, selection.tag)
-        if not state.live or heap.closed:
-            self._pass_gate(state)
-            heap = self._open
+        if selection.tag > self._clock:
+            self._clock = selection.tag
+        heap = self._open if state.gate is None else self._gates[state.gate]
+        if state.live and not heap.closed:
+            heap.renew(self._clock + 1.0 / state.weight, state.head().order, state)
+            return True
+        heap.remove(state)
+        self._pass_gate(state)
         if state.live:
-            heap.push(self._clock + 1.0 / state.weight, state.head().order, state)
+            self._open.push(self._clock + 1.0 / state.weight, state.head().order, state)
         else:
-            del self._flows[state.key]
+            self._end(state)
         return True
 
     def set_weight(self, flow: Hashable, weight: float) -> None:
@@ -279,15 +296,15 @@ class FairQueue(Generic[T]):
 
     def discard(self, ticket: Ticket[T]) -> bool:
         """Takes an item out wherever it stands. False if it is not queued any more."""
-        state = self._flows.get(ticket.flow)
-        if state is None or not ticket.live:
+        if not ticket.live:
             return False
+        state = ticket.state
         state.bury(ticket)
         state.version += 1
         self._size -= 1
         if not state.live:
             self._leave(state)
-            del self._flows[state.key]
+            self._end(state)
         return True
 
     def close(self, selection: Selection[T], gate: Hashable) -> None:
@@ -305,7 +322,7 @@ class FairQueue(Generic[T]):
 
     def open(self, gate: Hashable) -> None:
         """Lets the flows behind `gate` be selected again; costs nothing per flow."""
-        heap = self._gates.get(gate)
+        heap = self._gates.get(gate) if self._gates else None
         if heap is not None and heap.closed:
             heap.catch_up(self._clock)
             heap.closed = False
@@ -321,10 +338,14 @@ class FairQueue(Generic[T]):
         state = self._flows.get(flow)
         return state.gate if state else None
 
-    def shut_in(self, flow: Hashable) -> bool:
-        """Whether `flow` stands behind a closed gate: a new item of it changes nothing now."""
-        state = self._flows.get(flow)
-        return state is not None and state.gate is not None and self._gates[state.gate].closed
+    def follows(self, ticket: Ticket[T]) -> bool:
+        """Whether more than this item of its flow is queued."""
+        return ticket.state.live > 1
+
+    def shut_in(self, ticket: Ticket[T]) -> bool:
+        """Whether a queued item stands behind a closed gate: that it came changes nothing now."""
+        gate = ticket.state.gate
+        return gate is not None and self._gates[gate].closed
 
     def behind_closed_gates(self) -> dict[Hashable, list[Hashable]]:
         """Closed gates with the flows behind each, the next one in turn first.
@@ -355,6 +376,12 @@ class FairQueue(Generic[T]):
         self._pass_gate(state)
         return tag
 
+    def _end(self, state: _FlowState[T]) -> None:
+        """Forgets a flow with nothing queued; its dead go too, since each points back at it."""
+        del self._flows[state.key]
+        state.in_order.clear()
+        state.late.clear()
+
     def _pass_gate(self, state: _FlowState[T]) -> None:
         """Takes a flow, whose entry is out already, from its gate; nobody behind it, no gate."""
         if state.gate is not None and not self._gates[state.gate].live:
@@ -364,13 +391,3 @@ class FairQueue(Generic[T]):
 
 def _turn(entry: _Entry[T]) -> tuple[float, int]:
     return entry[:2]
-
-
-def check_weight(flow: Hashable, weight: float) -> None:
-    """Refuses a weight that no flow can have.
-
-    Raises:
-        ConfigError: `weight` is not a finite number above 0.
-    """
-    if not 0 < weight < math.inf:
-        raise ConfigError(f"weight of flow {flow!r} is {weight!r}; give a finite number above 0")

@@ -287,11 +287,11 @@ class Pacing:
         if not self._requests.known and not self._tokens.known:
             return now
         at = self._requests.ready_at(1.0, now)
-        return max(at, self._tokens.ready_at(self._estimate(tokens), now))
+        return max(at, self._tokens.ready_at(tokens + self._answer_tokens, now))
 
     def spend(self, tokens: float, now: float) -> Ticking:
         """Takes a request with a prompt of so many tokens from the quotas."""
-        estimate = self._estimate(tokens)
+        estimate = tokens + self._answer_tokens
         return Ticking(
             estimate, self._requests.spend(1.0, now), self._tokens.spend(estimate, now), now
         )
@@ -300,6 +300,8 @@ class Pacing:
         """Sets right what was taken for a request, and hears what the server said."""
         kind = outcome.kind
         if kind is OutcomeKind.SUCCESS:
+            if outcome.usage is None and not outcome.quotas:
+                return  # nothing was said
             if outcome.usage is not None:
                 used = float(outcome.usage.total_tokens)
                 self._tokens.correct(taken.tokens - used)
@@ -349,6 +351,3 @@ class Pacing:
     def statistics(self) -> tuple[PacingStatistics, PacingStatistics]:
         """How requests and tokens stand."""
         return self._requests.statistics(), self._tokens.statistics()
-
-    def _estimate(self, tokens: float) -> float:
-        return tokens + self._answer_tokens

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from typing import NamedTuple
 
 from ddsched_nb.core.fair_queue import FairQueue, Ticket
-from ddsched_nb.core.limits import Limit, Signal
+from ddsched_nb.core.limits import Limit
 from ddsched_nb.core.model import (
     REMOTE_OUTCOMES,
     ModelKey,
@@ -21,10 +20,35 @@ from ddsched_nb.core.model import (
     PoolKey,
     Sample,
 )
-from ddsched_nb.core.pacing import Pacing, PacingStatistics, Ticking
+from ddsched_nb.core.pacing import Pacing, Ticking
+from ddsched_nb.core.pool_facts import (
+    Budget as Budget,
+)
+from ddsched_nb.core.pool_facts import (
+    Change as Change,
+)
+from ddsched_nb.core.pool_facts import (
+    CooldownStart as CooldownStart,
+)
+from ddsched_nb.core.pool_facts import (
+    Grant as Grant,
+)
+from ddsched_nb.core.pool_facts import (
+    LimitChange as LimitChange,
+)
+from ddsched_nb.core.pool_facts import (
+    PoolStatistics as PoolStatistics,
+)
+from ddsched_nb.core.pool_facts import (
+    Recovered as Recovered,
+)
+from ddsched_nb.core.pool_facts import (
+    Turn as Turn,
+)
+from ddsched_nb.core.pool_facts import (
+    WaiterId as WaiterId,
+)
 from ddsched_nb.core.pressure import PoolLoad
-
-WaiterId = int
 
 PROBE_SHARE = 0.1
 """Probes of an endpoint that serves nothing come as often as each tenth of the time since."""
@@ -33,90 +57,6 @@ RAREST_PROBE_S = 60.0
 """Seconds between two such probes at the most, unless the endpoint asks for more."""
 
 _SHORTEST_PROBE_S = 0.05
-
-
-class LimitChange(NamedTuple):
-    """A limit moved because of a request's outcome, or because its cap did (`sample` is None)."""
-
-    pool: PoolKey
-    before: int
-    after: int
-    reason: str
-    permit_id: int | None = None
-    sample: Sample | None = None
-
-
-class CooldownStart(NamedTuple):
-    """A pool stopped granting until an instant.
-
-    `reason` is `refused`, or the quota that is spent, or `unavailable` where nobody serves
-    anything: then one request at a time goes out afterwards, until one is answered.
-    """
-
-    pool: PoolKey
-    until: float
-    reason: str = "refused"
-
-
-class Recovered(NamedTuple):
-    """A pool that served nothing since an instant was answered again."""
-
-    pool: PoolKey
-    since: float
-
-
-Change = LimitChange | CooldownStart | Recovered
-
-
-class Grant(NamedTuple):
-    """A waiter's permit."""
-
-    waiter: WaiterId
-    permit: Permit
-
-
-class Turn(NamedTuple):
-    """What one `advance` decided."""
-
-    granted: list[Grant]
-    expired: list[WaiterId]
-    changes: list[Change]
-    next_deadline: float
-
-
-class Budget(NamedTuple):
-    """What several models of one account share.
-
-    Attributes:
-        name: Names it; pools that give the same name share it.
-        cap: Requests in flight at once, over all of them.
-        pacing: Their quotas per minute.
-    """
-
-    name: str
-    cap: float = math.inf
-    pacing: Pacing | None = None
-
-
-class PoolStatistics(NamedTuple):
-    """How a pool stands. Asking changes nothing; instants are on the caller's clock."""
-
-    pool: PoolKey
-    algorithm: str
-    limit: int
-    cap: int
-    in_flight: int
-    waiters: int
-    cooldown_until: float
-    granted: int
-    succeeded: int
-    refused: int
-    failed: int
-    last_success_at: float
-    tokens: int
-    probing: bool = False
-    signals: tuple[Signal, ...] = ()
-    pacing: tuple[PacingStatistics, ...] = ()
 
 
 class HeldPermit:
@@ -230,14 +170,19 @@ class PoolState:
         self.last_success_at = -math.inf
 
     def room(self, now: float) -> bool:
+        return len(self.held) < self.most(now)
+
+    def most(self, now: float) -> int:
+        """How many may be in flight at `now`; no outcome, no change of it."""
         if now < self.cooldown_until:
-            return False
+            return 0
         if self.silent_since is not None:
-            return not self.held  # one at a time, until something is served
-        return len(self.held) < self.value(now)
+            return 1  # one at a time, until something is served
+        return self.value(now)
 
     def value(self, now: float) -> int:
-        return min(self.cap, self.limit.value(now))
+        cap, value = self.cap, self.limit.value(now)
+        return value if value < cap else cap
 
     def opens_at(self, now: float) -> float:
         """When a pool without room may have some though nothing is released."""
@@ -245,26 +190,39 @@ class PoolState:
             return self.cooldown_until
         return self.limit.next_change(now)
 
+    def paced(self, tokens: float, now: float) -> float:
+        """When a request with a prompt of so many tokens may go out, as far as quotas go.
+
+        Who comes while somebody waits for tokens does not overtake, though it needs fewer.
+        """
+        at = self.pacing.ready_at(tokens, now)
+        if at < self.paced_until:
+            return self.paced_until
+        self.paced_until = at
+        return at
+
     def settle(self, permit: Permit, outcome: Outcome, now: float) -> list[Change]:
         """Takes a live permit back; learns from it if its outcome is a remote one."""
         held = self.held.pop(permit.permit_id)
+        budget = self.model.budget
         self.model.in_flight -= 1
-        self.model.budget.in_flight -= 1
+        budget.in_flight -= 1
         self.pacing.settle(held.taken, outcome, now)
-        if held.budget_taken is not None and self.model.budget.pacing is not None:
-            self.model.budget.pacing.settle(held.budget_taken, outcome, now)
+        if held.budget_taken is not None and budget.pacing is not None:
+            budget.pacing.settle(held.budget_taken, outcome, now)
         if outcome.kind not in REMOTE_OUTCOMES:
             return []
-        outcome = self._understood(held, outcome, now)
+        if outcome.kind is OutcomeKind.RATE_LIMITED:
+            outcome = self._understood(held, outcome, now)
         before = self.value(now)
         sample = Sample(
-            sent_at=permit.granted_at,
-            now=now,
-            rtt=now - permit.granted_at,
-            in_flight=permit.in_flight,
-            limit=permit.limit,
-            served=held.served,
-            outcome=outcome.kind,
+            permit.granted_at,
+            now,
+            now - permit.granted_at,
+            permit.in_flight,
+            permit.limit,
+            held.served,
+            outcome.kind,
         )
         if outcome.spent is None:  # a spent quota says nothing about how many may be in flight
             self.limit.on_sample(sample)
@@ -314,9 +272,7 @@ class PoolState:
 
     def _understood(self, held: HeldPermit, outcome: Outcome, now: float) -> Outcome:
         """The outcome, with the quota that a refusal is for, where it does not say so itself."""
-        if outcome.kind is not OutcomeKind.RATE_LIMITED or self.limit.cooldown == "always":
-            return outcome
-        if not self._serving(held):
+        if self.limit.cooldown == "always" or not self._serving(held):
             return outcome
         known = self.pacing.learned
         if not self.pacing.suspect(held.taken, outcome, held.served, now):
@@ -326,10 +282,10 @@ class PoolState:
         return outcome._replace(spent="requests")
 
     def _count(self, held: HeldPermit, outcome: Outcome, now: float) -> list[Change]:
-        if outcome.kind is OutcomeKind.RATE_LIMITED:
-            return self._on_refusal(held, outcome, now)
         if outcome.kind is OutcomeKind.SUCCESS:
             return self._on_success(outcome, now)
+        if outcome.kind is OutcomeKind.RATE_LIMITED:
+            return self._on_refusal(held, outcome, now)
         self.failed += 1
         # An endpoint that never was there is not waited for.
         if outcome.unavailable and self.succeeded and not self._serving(held):

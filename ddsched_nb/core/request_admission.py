@@ -12,9 +12,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Hashable
-from heapq import heapify, heappop, heappush
 
-from ddsched_nb.core.fair_queue import check_weight
+from ddsched_nb.core.due import DueHeap
 from ddsched_nb.core.limits import Limit
 from ddsched_nb.core.model import ModelKey, Outcome, Permit, PoolKey, ReleaseStatus
 from ddsched_nb.core.pacing import Pacing
@@ -33,14 +32,11 @@ from ddsched_nb.core.pools import (
     WaiterId,
 )
 from ddsched_nb.core.pressure import PoolLoad
+from ddsched_nb.core.weight import check_weight
 from ddsched_nb.errors import ConfigError
 
 # Tells the permits of one admission from those of another; it never enters an event.
 _issuers = itertools.count(1)
-_SWEEP_FLOOR = 64
-
-
-_Due = tuple[float, int, Waiter | PoolState | BudgetState, bool]
 
 
 class RequestAdmission:
@@ -52,10 +48,11 @@ class RequestAdmission:
         self._budgets: dict[str, BudgetState] = {}
         self._pools: dict[PoolKey, PoolState] = {}
         self._waiters: dict[WaiterId, Waiter] = {}
-        self._due: list[_Due] = []
+        self._due = DueHeap()
+        self._expired: list[WaiterId] = []
         self._dirty: list[BudgetState] = []
         self._changes: list[Change] = []
-        self._last_waiter = self._last_permit = self._order = 0
+        self._last_waiter = self._last_permit = 0
         self._paused: set[int] = set()
 
     def register(
@@ -172,15 +169,17 @@ class RequestAdmission:
         # Before anything is booked, and not when the waiter comes due: then it would hit others.
         check_weight(flow, weight)
         state = self._known(pool)
+        if self._due.entries:
+            self._fall_due(now)  # who is due lines up first, however late his timer comes
         self._last_waiter += 1
         waiter = Waiter(self._last_waiter, state, flow, weight)
         waiter.deadline, waiter.tokens, waiter.client = deadline, tokens, client
         self._waiters[waiter.waiter_id] = waiter
         state.waiters += 1
         if deadline < math.inf:
-            self._schedule(deadline, waiter, expiry=True)
+            self._add_due(deadline, waiter, expiry=True)
         if not_before > now:
-            self._schedule(not_before, waiter, expiry=False)
+            self._add_due(not_before, waiter, expiry=False)
         else:
             self._line_up(waiter, now)
         return waiter.waiter_id
@@ -190,7 +189,7 @@ class RequestAdmission:
         waiter = self._waiters.get(waiter_id)
         if waiter is None:
             return False
-        self._forget(waiter)
+        self._take_out(waiter)
         return True
 
     def release(self, permit: Permit, outcome: Outcome, now: float) -> ReleaseStatus:
@@ -223,14 +222,21 @@ class RequestAdmission:
 
     def advance(self, now: float) -> Turn:
         """Expires, wakes and grants what is due. Touches only pools that changed or are due."""
-        expired = self._fall_due(now)
+        if self._due.entries:
+            self._fall_due(now)
+        expired, self._expired = self._expired, []
         granted: list[Grant] = []
         dirty, self._dirty = self._dirty, []
         for budget in dirty:
             budget.dirty = False
             self._grant(budget, now, granted)
         changes, self._changes = self._changes, []
-        return Turn(granted, expired, changes, self._next_deadline())
+        return Turn(granted, expired, changes, self._due.next_deadline())
+
+    def settled(self, now: float, deadline: float) -> bool:
+        """Whether `advance` would decide nothing at `now`, and name `deadline` as the next."""
+        undecided = self._dirty or self._changes or self._expired or deadline <= now
+        return not undecided and deadline == self._due.next_deadline()
 
     def statistics(self, pool: PoolKey, now: float) -> PoolStatistics:
         """How a pool stands at `now`."""
@@ -244,9 +250,15 @@ class RequestAdmission:
         pool = waiter.pool
         budget, flow = pool.model.budget, (pool.key, waiter.client, waiter.flow)
         waiter.ticket = budget.queue.enqueue(flow, waiter, weight=waiter.weight)
+        if (
+            budget.only is not None
+            and budget.pacing is None
+            and budget.queue.follows(waiter.ticket)
+        ):
+            return  # what holds those before it back holds it back
         if budget.only is not None and not budget.only.room(now):
             self._wake(budget.only, budget.only.opens_at(now))
-        elif not budget.queue.shut_in(flow):
+        elif not budget.queue.shut_in(waiter.ticket):
             self._touch(budget)
 
     def _known(self, pool: PoolKey) -> PoolState:
@@ -278,13 +290,18 @@ class RequestAdmission:
         waiter.done = True
         del self._waiters[waiter.waiter_id]
         waiter.pool.waiters -= 1
+        waiter.ticket = None  # each points at the other: only the garbage collector would find them
+
+    def _take_out(self, waiter: Waiter) -> None:
         if waiter.ticket is not None:
             waiter.pool.model.budget.queue.discard(waiter.ticket)
+        self._forget(waiter)
 
     def _grant(self, budget: BudgetState, now: float, granted: list[Grant]) -> None:
         queue, only = budget.queue, budget.only
+        most = 0 if only is None else only.most(now)
         while budget.in_flight < budget.cap:
-            if only is not None and not only.room(now):
+            if only is not None and len(only.held) >= most:
                 if queue.flows:
                     self._wake(only, only.opens_at(now))
                 return
@@ -300,7 +317,8 @@ class RequestAdmission:
                 queue.close(selection, pool.model.key)
                 continue
             # Behind one gate with all others of its pool: what is smaller must not overtake.
-            opens_at = self._opens_at(pool, waiter, now)
+            full = only is None and not pool.room(now)
+            opens_at = pool.opens_at(now) if full else pool.paced(waiter.tokens, now)
             if opens_at > now:
                 queue.close(selection, pool.key)
                 self._wake(pool, opens_at)
@@ -314,27 +332,16 @@ class RequestAdmission:
             self._forget(waiter)
             granted.append(Grant(waiter.waiter_id, self._issue(pool, waiter, now)))
 
-    def _opens_at(self, pool: PoolState, waiter: Waiter, now: float) -> float:
-        if not pool.room(now):
-            return pool.opens_at(now)
-        # Who comes while somebody waits for tokens does not overtake, though it needs fewer.
-        at = pool.paced_until if now < pool.paced_until else now
-        pool.paced_until = max(at, pool.pacing.ready_at(waiter.tokens, now))
-        return pool.paced_until
-
     def _issue(self, pool: PoolState, waiter: Waiter, now: float) -> Permit:
-        self._last_permit += 1
-        pool.model.in_flight += 1
-        pool.model.budget.in_flight += 1
+        number = self._last_permit = self._last_permit + 1
+        model, held, value = pool.model, pool.held, pool.value(now)
+        model.in_flight += 1
+        model.budget.in_flight += 1
         pool.granted += 1
-        shared = pool.model.budget.pacing
-        number, limit, held = self._last_permit, pool.value(now), len(pool.held) + 1
-        permit = Permit(number, self._issuer, pool.key, waiter.waiter_id, now, limit, held)
-        pool.held[permit.permit_id] = HeldPermit(
-            permit,
-            pool.pacing.spend(waiter.tokens, now),
-            None if shared is None else shared.spend(waiter.tokens, now),
-        )
+        permit = Permit(number, self._issuer, pool.key, waiter.waiter_id, now, value, len(held) + 1)
+        taken, shared = pool.pacing.spend(waiter.tokens, now), model.budget.pacing
+        of_budget = None if shared is None else shared.spend(waiter.tokens, now)
+        held[number] = HeldPermit(permit, taken, of_budget)
         return permit
 
     def _judge(self, permit: Permit, pool: PoolState | None) -> ReleaseStatus:
@@ -348,48 +355,29 @@ class RequestAdmission:
         same = held.permit is permit or held.permit == permit
         return ReleaseStatus.RELEASED if same else ReleaseStatus.STALE
 
-    def _schedule(self, at: float, what: Waiter | PoolState | BudgetState, *, expiry: bool) -> None:
-        if len(self._due) > _SWEEP_FLOOR + 2 * len(self._waiters) + 2 * len(self._pools):
-            self._due = [entry for entry in self._due if _is_current(entry)]
-            heapify(self._due)
-        self._order += 1
-        heappush(self._due, (at, self._order, what, expiry))
+    def _add_due(self, at: float, what: Waiter | PoolState | BudgetState, *, expiry: bool) -> None:
+        self._due.add(at, what, expiry=expiry, living=len(self._waiters) + len(self._pools))
 
     def _wake(self, what: PoolState | BudgetState, at: float) -> None:
         if at < math.inf and at != what.wake_at:
             what.wake_at = at
-            self._schedule(at, what, expiry=False)
+            self._add_due(at, what, expiry=False)
 
-    def _fall_due(self, now: float) -> list[WaiterId]:
+    def _fall_due(self, now: float) -> None:
         """Handles what is due. Expiry comes before any grant of the same turn."""
-        expired = []
-        while self._due and self._due[0][0] <= now:
-            entry = heappop(self._due)
-            what, expiry = entry[2], entry[3]
-            if not _is_current(entry):
-                continue
+        while (entry := self._due.pop(now)) is not None:
+            what = entry.what
             if isinstance(what, PoolState):
                 what.wake_at = math.inf
                 self._open(what)
             elif isinstance(what, BudgetState):
                 what.wake_at = math.inf
                 self._touch(what)
-            elif expiry:
-                self._forget(what)
-                expired.append(what.waiter_id)
+            elif entry.expiry:
+                self._take_out(what)
+                self._expired.append(what.waiter_id)
             else:
                 self._line_up(what, now)
-        return expired
-
-    def _next_deadline(self) -> float:
-        while self._due and not _is_current(self._due[0]):
-            heappop(self._due)
-        return self._due[0][0] if self._due else math.inf
-
-
-def _is_current(entry: _Due) -> bool:
-    at, _, what, _ = entry
-    return not what.done if isinstance(what, Waiter) else what.wake_at == at
 
 
 def _pause_gate(client: int) -> tuple[str, int]:

@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from ddsched_nb.core.blocked import Blocked, Cause, QueueBlock, opened_by
 from ddsched_nb.core.dispatch import Denied, Dispatch, Dispatcher
-from ddsched_nb.core.fair_queue import check_weight
 from ddsched_nb.core.frontier import Frontier, FrontierDelta, TaskState
 from ddsched_nb.core.horizon import Horizon
 from ddsched_nb.core.model import FlowKey, Lease, ReadyTask, ReleaseStatus, RowGroup, Task
 from ddsched_nb.core.resolver import Resolver
 from ddsched_nb.core.retries import Deferrals, Deferred
 from ddsched_nb.core.row_groups import FULL, BlockReason, RowGroupGovernor, TargetChange
+from ddsched_nb.core.weight import check_weight
 
 
 class ScheduleTurn(NamedTuple):
@@ -192,8 +192,10 @@ class Schedule:
         """
         return self.dispatcher.step_aside(lease)
 
-    def come_back(self, lease: Lease) -> bool:
-        """A task that stepped aside may go on; False if there is no room: a turn will name it."""
+    def come_back(self, lease: Lease) -> bool | None:
+        """A task that stepped aside may go on; False if there is no room: a turn will name it.
+        None if it does not stand aside: it ended, and a call of it goes on.
+        """
         return self.dispatcher.come_back(lease)
 
     def complete(self, task: Task) -> RowGroup | None:

@@ -154,15 +154,17 @@ class TaskAdmission:
         self._owed[number] = tuple(part for part in owed if part[0] not in SHARED)
         return True
 
-    def come_back(self, lease: Lease) -> bool:
+    def come_back(self, lease: Lease) -> bool | None:
         """Takes again what `step_aside` gave back, above the flow's share too: the task was
         admitted, and holds a permit by now. What lies above the share is owed.
 
         Returns:
-            Whether it stands aside no more; False while there is no room.
+            Whether it has them; False while there is no room, None if it does not stand aside.
         """
         number = lease.lease_id
-        shared = self._aside.get(number, ())
+        shared = self._aside.get(number)
+        if shared is None:
+            return None
         if any(self._free[resource] < amount for resource, amount in shared):
             return False
         held, debt, shares = (of[lease.flow] for of in (self._held, self._debt, self._shares))
@@ -173,7 +175,7 @@ class TaskAdmission:
                 self._owed[number] = (*self._owed[number], (resource, above))
             self._free[resource] -= amount
             held[resource] = held.get(resource, 0) + amount
-        self._aside.pop(number, None)
+        del self._aside[number]
         return True
 
     def free(self, resource: ResourceKey) -> int:
@@ -204,10 +206,6 @@ class TaskAdmission:
     def aside(self) -> int:
         """Number of live leases whose tasks stepped aside."""
         return len(self._aside)
-
-    def can_come_back(self, lease: Lease) -> bool:
-        """Whether there is room for a task that stepped aside."""
-        return all(self._free[r] >= n for r, n in self._aside.get(lease.lease_id, ()))
 
     @property
     def capacities(self) -> dict[ResourceKey, int]:

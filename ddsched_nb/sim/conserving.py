@@ -81,12 +81,19 @@ class SlotsLaw:
         self._free.update(self._held.pop(event.task_id))
 
     def _yielded(self, event: ev.TaskSlotsYielded) -> None:
-        held = self._held[event.task_id]
+        held = self._held.get(event.task_id)
+        if held is None:
+            self.broken.append(f"{event.task_id} steps aside and holds no lease")
+            return
         self._free.update({name: held.pop(name) for name in SHARED & held.keys()})
 
     def _retaken(self, event: ev.TaskSlotsRetaken) -> None:
+        held = self._held.get(event.task_id)
+        if held is None:
+            self.broken.append(f"{event.task_id} takes slots again and holds no lease")
+            return
         for name in SHARED:
-            self._held[event.task_id][name] = 1
+            held[name] = 1
             self._free[name] -= 1
 
     def _dropped(self, event: ev.NonRetryableDropped) -> None:

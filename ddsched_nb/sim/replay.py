@@ -164,7 +164,7 @@ class _Player:
     def retaken(self, event: ev.TaskSlotsRetaken) -> None:
         lease = self._leases.get(event.lease_id)
         if self._tasks is not None and lease is not None:
-            self._expect(self._tasks.come_back(lease), event, "no capacity for this lease")
+            self._expect(bool(self._tasks.come_back(lease)), event, "no capacity for this lease")
 
     def spawned(self, event: ev.WorkerSpawned) -> None:
         self._columns[event.task_id] = event.column

@@ -405,3 +405,21 @@ async def test_a_weight_that_cannot_be_leaves_nothing(limiter: RequestLimiter) -
     with pytest.raises(ConfigError, match="weight of flow 'a' is 0"):
         await limiter.acquire(POOL, flow="a", weight=0, timeout=0.01)
     await asyncio.sleep(0.02)
+
+
+async def test_a_burst_of_hand_offs_takes_one_turn_a_release(
+    limiter: RequestLimiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    admission = limiter._private.account.admission
+    monkeypatch.setattr(admission, "advance", noting(admission.advance, "advance", asked))
+    held = await limiter.acquire(POOL)
+    assert len(asked) == 1
+    tasks = await park(limiter, 50)
+    assert len(asked) == 1, "who waits behind others decides nothing"
+    for count, task in enumerate(tasks, start=2):
+        limiter.release(held, SUCCESS)
+        assert len(asked) == count
+        held = await task
+    limiter.release(held, SUCCESS)
+    assert len(asked) == 52

@@ -230,7 +230,7 @@ async def test_f22_nothing_in_flight_and_no_timer_ends_the_run(
 
 async def test_f27_no_event_is_built_without_a_listener(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = wire([(column("w"), lambda row, _: 1)], rows=8)
-    bench.bus._subscribers = ()
+    bench.bus.listening = False
     built: list[ev.Event] = []
     monkeypatch.setattr(bench.bus, "publish", built.append)
     await bench.scheduler.run()
@@ -380,7 +380,7 @@ async def test_r09_workers_that_never_start_fail_the_run(monkeypatch: pytest.Mon
     bench = wire([(column("w"), lambda row, _: 1)], rows=1)
     loop = asyncio.get_running_loop()
     running = loop.create_task(bench.scheduler.run())
-    monkeypatch.setattr(scheduler_module, "_SPAWN_RETRY_S", 0.001)
+    monkeypatch.setattr(scheduler_module, "SPAWN_RETRY_S", 0.001)
 
     def never(coro: Any, **kwargs: Any) -> Any:
         raise MemoryError("no more workers")

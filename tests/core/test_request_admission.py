@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 
@@ -185,7 +186,7 @@ class Admitting(RuleBasedStateMachine):
 
     @invariant()
     def f30_what_is_kept_is_bounded(self) -> None:
-        assert len(self.admission._due) <= 70 + 2 * len(self.waiting) + len(self.CAPS)
+        assert len(self.admission._due.entries) <= 70 + 2 * len(self.waiting) + len(self.CAPS)
 
 
 Admitting.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
@@ -586,7 +587,7 @@ def test_f30_the_queue_holds_no_more_than_what_waits() -> None:
             admission.cancel(waiter, float(n))
     queue = admission._pools[CHAT].model.budget.queue
     assert queue.entries() <= 2 * queue.flows + 16
-    assert len(admission._due) <= 64 + 2 * admission.waiting + 2
+    assert len(admission._due.entries) <= 64 + 2 * admission.waiting + 2
 
 
 def test_a_spent_quota_does_not_move_the_limit() -> None:
@@ -601,3 +602,34 @@ def test_a_spent_quota_does_not_move_the_limit() -> None:
     turn = admission.advance(1.5)
     assert admission.statistics(CHAT, 1.5).limit == before
     assert turn.changes[-1] == CooldownStart(CHAT, 6.5, "tokens")
+
+
+def test_a_hand_off_leaves_nothing_to_the_garbage_collector() -> None:
+    admission = RequestAdmission()
+    admission.register(CHAT, FixedLimit(16), cap=16, aggregate_cap=16)
+    held = grant(admission, 0.0, 64)
+    gc.collect()
+    gc.disable()
+    try:
+        for permit in held:
+            admission.release(permit, SUCCESS, 1.0)
+            assert len(grant(admission, 1.0)) == 1
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_a_newcomer_behind_others_of_its_flow_costs_no_turn() -> None:
+    admission = RequestAdmission()
+    admission.register(CHAT, FixedLimit(2), cap=2, aggregate_cap=2)
+    held = grant(admission, 0.0, 3)
+    assert admission.settled(0.0, math.inf)
+    admission.enqueue(CHAT, 0.0)
+    assert admission.settled(0.0, math.inf), "those before it wait too"
+    admission.enqueue(CHAT, 0.0, deadline=5.0)
+    assert not admission.settled(0.0, math.inf), "a deadline to be told of"
+    assert admission.settled(0.0, admission.advance(0.0).next_deadline)
+    assert not admission.settled(5.0, 5.0), "it is due"
+    admission.release(held[0], SUCCESS, 1.0)
+    assert not admission.settled(1.0, 5.0), "a slot is free"
+    assert len(admission.advance(1.0).granted) == 1

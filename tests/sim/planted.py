@@ -49,14 +49,14 @@ BUGS = (
     Bug(
         "permit-to-an-expired-waiter",
         "core.request_admission",
-        "            elif expiry:",
-        "            elif expiry and not self._dirty:",
+        "            elif entry.expiry:",
+        "            elif entry.expiry and not self._dirty:",
         ("limiter",),
     ),
     Bug(
         "leak-on-cancel-after-grant",
         "aio.account",
-        "            self.release(future.result(), CANCELLED)",
+        "            self.release(future.result(), CANCELLED, now)",
         "            pass",
     ),
     Bug(
@@ -88,8 +88,9 @@ BUGS = (
     Bug(
         "slot-left-free",
         "core.dispatch",
-        "            if self.admission.free(gate.resource) and",
-        "            if not gate and",
+        "            if self.admission.free(gate.resource) "
+        "and (selection := self._queue.peek(gate))",
+        "            if not gate and (selection := self._queue.peek(gate))",
         ("real-pipeline-overlap",),
     ),
     Bug(
