@@ -30,6 +30,7 @@ _MOST_RESERVED = 0.5
 # Waits that differ so much are computed by a bucket, and not written in a configuration.
 _DIFFERENT = 0.01
 _WAITS = 6
+_LEARNED_BURST_S = 0.5
 # What is learned from refusals is never exact: the bucket may fill by so many requests first.
 _CUSHION = 2.0
 
@@ -194,6 +195,7 @@ class Bucket:
         if self._source in ("headers", "declared"):
             return False
         if self._rate is not None and self._level_at(now) > max(2.0, self._most / 2):
+            self._doubt()
             return False  # much is left of it: too many are in flight
         believed = self._note(mark, sent_at, served, certain=False, hint=self._hint(wait))
         if self._rate is None or not believed:
@@ -241,9 +243,14 @@ class Bucket:
             self._rate = self._source = None
         elif self._rate is None:
             self._rate, self._source = self._speed(), "refusals"
-            self._most = max(1.0, self._rate * _BURST_S)
+            self._most = max(_CUSHION, self._rate * _LEARNED_BURST_S)
             self._level, self._at = 0.0, sent_at
         return believed
+
+    def _doubt(self) -> None:
+        self._spacing.doubt()
+        if not self._spacing.known:
+            self._rate = self._source = None
 
     def _speed(self) -> float:
         if self._spacing.known and self._source in (None, "refusals"):
@@ -259,7 +266,7 @@ class Bucket:
         self._level = self._level_at(now)
         self._at = now
         if self._source == "refusals" and self._level >= self._most:
-            self._spacing.skip()  # it ran over
+            self._spacing.skip(self._accepted(self._taken))  # it ran over
 
 
 class Pacing:

@@ -346,7 +346,10 @@ class PoolState:
             if permit_id > permit.permit_id:
                 other.served -= 1
         if outcome.spent is not None:
-            return self._cool(self._asked(outcome, now), now, outcome.spent)
+            pause = self._asked(outcome, now)
+            if outcome.retry_after is None and self.pacing.learned:
+                pause = self.pacing.ready_at(0.0, now) - now  # what it learned says when
+            return self._cool(pause, now, outcome.spent)
         if not self._serving(refused):
             return self._fall_silent(refused, outcome, now, "refused")
         if self.limit.cooldown == "spent":
