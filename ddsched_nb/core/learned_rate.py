@@ -21,19 +21,28 @@ _RAREST_S = 900.0
 _SHORTEST_RAREST = 600.0
 _ABOVE = 1.02
 # Where no refusal comes though the bucket must be empty, there is more, and it is looked for fast.
-_DOUBLE_AFTER = 150.0
+_DOUBLE_AFTER = 100.0
 _PATIENCE = 6.0
 _PATIENCE_S = 0.3
-_MOST_PATIENCE = 1_500.0
+_PATIENCE_UNSURE = 4.0
+# Where counts are uncertain, so is the rate: by this share of what it is above.
+_DOUBT = 0.3
+_MOST_PATIENCE = 4_000.0
+_MOST_PATIENCE_S = 120.0
 _FASTEST = 20.0
 # From here on the rate was another one.
 _FAST = 1.5
+# It was, if at least so many requests more were accepted; the interval after says which.
+_EXCESS = 1.0
+_LOOKED = 2
 # Refusals while it is held are too many: slower, and back where none comes.
 _TOO_OFTEN = 250.0
 _SLOWER = 0.97
 _FASTER = 1.01
 _SLOWEST = 0.8
+# Of one burst are these, or what comes before a refusal is heard.
 _BURST = 3.0
+_BURST_S = 0.3
 # An interval of so many confirms; so much off, or so many requests, and so often in a row: it is
 # not, or no more, that rate.
 _CONFIRMS = 48.0
@@ -52,11 +61,13 @@ class LearnedRate:
     """
 
     __slots__ = (
+        "_before",
         "_below",
         "_confirmed",
         "_early",
         "_from",
         "_hold",
+        "_noise",
         "_rough",
         "_unit",
         "_wrong",
@@ -64,15 +75,16 @@ class LearnedRate:
     )
 
     def __init__(self, value: float, accepted: float, unit: float = 1.0) -> None:
-        self.value = value
-        self._unit = unit
+        self.value = self._before = value
+        self._unit = self._noise = unit
         self._from = accepted
         self._below = _BELOW
         self._hold = _HOLD
         self._early = 0
         self._wrong = 0
         self._confirmed = False
-        self._rough = False
+        # Intervals that say nothing yet of where it is now.
+        self._rough = 0
 
     @property
     def confirmed(self) -> bool:
@@ -86,7 +98,8 @@ class LearnedRate:
     def refused(self, accepted: float) -> None:
         """Takes in that a request was refused, of which no interval is told."""
         since = (accepted - self._from) / self._unit
-        if since < _BURST:
+        a_second = self.value / self._unit
+        if since < max(_BURST, _BURST_S * a_second):
             return
         if self._confirmed and since < self._held():
             self._early += 1
@@ -96,31 +109,32 @@ class LearnedRate:
             self._early = 0
             self._below = min(_BELOW, self._below * _FASTER)
             self._hold = min(2 * self._hold, _LONGEST_HOLD)
-            if self._factor(accepted) > _FAST:
-                self._rough = True
-                self._confirmed = False
+            self._look_higher(accepted, _LOOKED)
         self._from = accepted
 
-    def told(self, count: float, seconds: float, noise: float) -> bool:
+    def told(self, count: float, seconds: float) -> bool:
         """Takes in what was accepted between two refusals; says whether it may be this rate.
 
         Args:
             count: How much was accepted.
             seconds: In which time.
-            noise: How much of the count is uncertain.
         """
-        unit = self._unit
+        unit, noise = self._unit, self._noise
         requests = count / unit
         ran_over = (1 - self._below) * min(requests, self._held()) * unit if self._confirmed else 0
         lowest, highest = (count - noise) / seconds, (count + noise + ran_over) / seconds
-        off = max(lowest - self.value, self.value - highest) * seconds
+        if self._rough == _LOOKED and count - self._before * seconds <= noise + _EXCESS * unit:
+            # No more was accepted than before: the refusal confirms that rate.
+            self.value, self._rough = self._before, 0
         if self._rough:
-            # It was looked for fast: what comes first after that says where it is.
-            self._rough = False
-            self._restart(count / seconds)
+            # It was looked for fast: the next interval after that says where it is.
+            self._rough -= 1
+            if not self._rough:
+                self._restart(count / seconds)
             return True
         if self._early:
             highest = max(lowest, count / seconds)  # less than the rate was asked for
+        off = max(lowest - self.value, self.value - highest) * seconds
         if off <= max(_OFF_REQUESTS * unit, _OFF * count):
             self.value = min(max(self.value, lowest), highest)
             self._wrong = 0
@@ -131,12 +145,24 @@ class LearnedRate:
         return self._wrong < _WRONG
 
     def unused(self, accepted: float) -> None:
-        """Less was asked for than it gives: until now nothing speaks for more."""
+        """Less was asked for than it gives: until now nothing speaks for more.
+
+        But where it was looked for fast, all that could be asked for was served.
+        """
+        self._look_higher(accepted, 1)
         self._from = accepted
 
-    def measured(self, unit: float) -> None:
-        """Sets what one request takes now."""
+    def measured(self, unit: float, noise: float) -> None:
+        """Sets what one request takes now, and how much of what was accepted is uncertain."""
         self._unit = unit
+        self._noise = noise
+
+    def _look_higher(self, accepted: float, rough: int) -> None:
+        factor = self._factor(accepted)
+        if factor > _FAST:
+            self._before = self.value
+            self._restart(self.value * math.sqrt(factor))
+            self._rough = rough
 
     def _restart(self, value: float) -> None:
         self.value = value
@@ -156,9 +182,13 @@ class LearnedRate:
         if since < held:
             return self._below
         # So many until what was left, what ran in meanwhile and some more are gone.
-        left = _PATIENCE + _PATIENCE_S * self.value / self._unit
-        empty = (left + (1 - self._below) * held) / (_ABOVE - 1)
-        steep = since - held - min(empty, _MOST_PATIENCE)
+        a_second = self.value / self._unit
+        left = _PATIENCE + _PATIENCE_S * a_second
+        unsure = max(0.0, self._noise / self._unit - 1)
+        doubt = min(1.0, unsure)
+        left += _PATIENCE_UNSURE * unsure + (1 + doubt) * (1 - self._below) * held
+        empty = left / (_ABOVE - 1) / (1 - _DOUBT * doubt)
+        steep = since - held - min(empty, max(_MOST_PATIENCE, _MOST_PATIENCE_S * a_second))
         if steep <= 0:
             return _ABOVE
         return min(_FASTEST, _ABOVE * math.pow(2.0, min(20.0, steep / _DOUBLE_AFTER)))

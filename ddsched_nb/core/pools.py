@@ -10,6 +10,7 @@ import math
 from collections.abc import Hashable
 from typing import NamedTuple
 
+from ddsched_nb.core.bucket import PacingStatistics
 from ddsched_nb.core.fair_queue import FairQueue, Ticket
 from ddsched_nb.core.limits import Limit, Signal
 from ddsched_nb.core.model import (
@@ -21,7 +22,7 @@ from ddsched_nb.core.model import (
     PoolKey,
     Sample,
 )
-from ddsched_nb.core.pacing import Pacing, PacingStatistics, Ticking
+from ddsched_nb.core.pacing import Pacing, Ticking
 
 WaiterId = int
 
@@ -307,11 +308,12 @@ class PoolState:
         if not self._serving(held):
             return outcome
         known = self.pacing.learned
-        if not self.pacing.suspect(held.taken, outcome, held.served, now):
+        spent = self.pacing.suspect(held.taken, outcome, held.served, now)
+        if spent is None:
             return outcome
         if not known:
             self.limit.forgive(now)
-        return outcome._replace(spent="requests")
+        return outcome._replace(spent=spent)
 
     def _count(self, held: HeldPermit, outcome: Outcome, now: float) -> list[Change]:
         if outcome.kind is OutcomeKind.RATE_LIMITED:

@@ -22,7 +22,11 @@ from ddsched_nb.core.learned_rate import LearnedRate
 _INTERVALS = 5
 _ACCEPTED_AT_LEAST = 24.0
 _EVEN = 0.08
+_UNEVEN = 0.5
 _DIFFERENT = 4
+# So many, or so large a share of them, must it go back and forth.
+_BACK_AND_FORTH = 2
+_BACK_AND_FORTH_SHARE = 0.2
 # Where the server says that it is a quota, one interval of so many is enough.
 _FEWEST = 8.0
 _HINT_AT_MOST = 2.0
@@ -96,6 +100,7 @@ class RefusalSpacing:
         certain: bool,
         hint: float | None = None,
         mark: float = 0.0,
+        rival: RefusalSpacing | None = None,
     ) -> bool:
         """Takes in a refusal; says whether it is one for want of the quota.
 
@@ -106,10 +111,11 @@ class RefusalSpacing:
             certain: Whether the server said that it was for a quota.
             hint: The rate that the waits it asked for point at, where they look computed.
             mark: Orders it among requests whose count is set right later.
+            rival: The spacing in another unit, which may explain it as well or better.
         """
         rate, last = self._rate, self._refusals[-1] if self._refusals else None
         if rate is not None:
-            rate.measured(self.unit)
+            rate.measured(self.unit, self.noise)
             rate.refused(accepted)
         this = _Refusal(accepted, at, served, mark)
         if last is None:
@@ -122,13 +128,16 @@ class RefusalSpacing:
         self._refusals = [*self._refusals[-_INTERVALS - self._settling :], this]
         if rate is not None:
             self._doubts = 0
-            if not rate.told(count, seconds, self.noise) and not certain:
+            if not rate.told(count, seconds) and not certain:
                 self.forget()
                 self._disproved += 1
         elif certain:
             self._rate = LearnedRate(count / seconds, accepted, self.unit)
-        else:
+        elif rival is None or not rival.known:
             self._judge(accepted, hint)
+        elif self._is_even(self._intervals()) and rival.unevenness() > _UNEVEN:
+            rival.forget()
+            self._judge(accepted, None)
         return self.known
 
     def corrected(self, mark: float, amount: float) -> None:
@@ -136,6 +145,11 @@ class RefusalSpacing:
         for refusal in self._refusals:
             if mark < refusal.mark:
                 refusal.accepted -= amount
+
+    def unevenness(self) -> float:
+        """How uneven the last intervals were; 0 where there are not enough."""
+        intervals = self._intervals()
+        return self._dispersion(intervals) if len(intervals) >= _INTERVALS else 0.0
 
     def skip(self, accepted: float) -> None:
         """What comes next says nothing about the rate: not all of it was used."""
@@ -160,12 +174,13 @@ class RefusalSpacing:
 
     def _judge(self, accepted: float, hint: float | None) -> None:
         self._seen += 1
-        settled = self._refusals[: len(self._refusals) - self._settling]
-        intervals = [(b.accepted - a.accepted, b.at - a.at) for a, b in pairwise(settled)]
+        intervals = self._intervals()
+        if not intervals or min(count for count, _ in intervals) < _FEWEST * self.unit:
+            return  # set right to next to nothing
         if self._is_even(intervals):
             counted = math.fsum(count for count, _ in intervals)
             rate = counted / math.fsum(seconds for _, seconds in intervals)
-        elif self._dips() and self._seen >= _DIPS_AFTER * 2**self._disproved:
+        elif self._dips() and self._seen >= _DIPS_AFTER * 2 ** (self._disproved + self._settling):
             rate = max(count / seconds for count, seconds in intervals)
         elif hint is not None and self._varies(1 + 2 * self._disproved):
             count, seconds = max(intervals, key=lambda found: found[0] / found[1])
@@ -184,6 +199,12 @@ class RefusalSpacing:
             for place, n in enumerate(served[1:-1], start=1)
         )
 
+    def _back_and_forth(self) -> bool:
+        """Whether it went up and down from refusal to refusal: a limit that moves goes one way."""
+        served = [refusal.served for refusal in self._refusals]
+        moved = sum(abs(b - a) for a, b in pairwise(served)) - abs(served[-1] - served[0])
+        return moved >= max(_BACK_AND_FORTH, _BACK_AND_FORTH_SHARE * sum(served) / len(served))
+
     def _varies(self, intervals: int) -> bool:
         """Whether refusals came at different numbers in flight, over so many intervals."""
         different = len({refusal.served for refusal in self._refusals})
@@ -192,7 +213,17 @@ class RefusalSpacing:
     def _is_even(self, intervals: list[tuple[float, float]]) -> bool:
         if len(intervals) < _INTERVALS or not (self._varies(_INTERVALS) or self._dips()):
             return False
+        if not self._back_and_forth():
+            return False
+        return self._dispersion(intervals) < _EVEN
+
+    def _intervals(self) -> list[tuple[float, float]]:
+        """How much was accepted between refusals, in how many seconds."""
+        settled = self._refusals[: len(self._refusals) - self._settling]
+        return [(b.accepted - a.accepted, b.at - a.at) for a, b in pairwise(settled)]
+
+    def _dispersion(self, intervals: list[tuple[float, float]]) -> float:
         counted = math.fsum(count for count, _ in intervals)
         rate = counted / math.fsum(seconds for _, seconds in intervals)
         uneven = math.fsum((count - rate * s) ** 2 / max(count, 1e-9) for count, s in intervals)
-        return uneven < _EVEN * self.unit
+        return uneven / self.unit
