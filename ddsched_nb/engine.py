@@ -33,7 +33,7 @@ from ddsched_nb.core.limits import AIMDLimit, CeilingLimit, FixedLimit, LatencyL
 from ddsched_nb.core.metadata import default_metadata
 from ddsched_nb.core.model import Flow, PoolKey, ResourceKey
 from ddsched_nb.core.pacing import Pacing
-from ddsched_nb.core.pools import Budget
+from ddsched_nb.core.pool_facts import Budget
 from ddsched_nb.core.pressure import Advisory, Loads
 from ddsched_nb.core.resolver import Resolver, Routing, derive_capacities
 from ddsched_nb.core.retries import Deferrals, RetryPlan

@@ -15,7 +15,7 @@ from typing import Protocol
 from weakref import ref
 
 from ddsched_nb.core.model import Outcome, OutcomeKind, Permit, PoolKey, ReleaseStatus
-from ddsched_nb.core.pools import Change, Turn
+from ddsched_nb.core.pool_facts import Change, Turn
 from ddsched_nb.core.request_admission import RequestAdmission
 from ddsched_nb.errors import ConfigError, QueueTimeout
 

@@ -21,7 +21,7 @@ from ddsched_nb.aio.reporters import RequestReporter
 from ddsched_nb.core.limits import CeilingLimit, Limit
 from ddsched_nb.core.model import Domain, Outcome, Permit, PoolKey, ReleaseStatus
 from ddsched_nb.core.pacing import Pacing
-from ddsched_nb.core.pools import Budget, PoolStatistics
+from ddsched_nb.core.pool_facts import Budget, PoolStatistics
 from ddsched_nb.core.pressure import PoolLoad
 from ddsched_nb.core.request_admission import RequestAdmission
 from ddsched_nb.errors import AdmissionClosed, ConfigError, QueueTimeout

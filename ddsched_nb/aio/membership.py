@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ddsched_nb.aio.account import Account
 from ddsched_nb.aio.reporters import RequestReporter
 from ddsched_nb.core.model import Outcome, Permit, PoolKey, ReleaseStatus
-from ddsched_nb.core.pools import Change, LimitChange
+from ddsched_nb.core.pool_facts import Change, LimitChange
 
 _HISTORY = 10_000
 

@@ -24,7 +24,7 @@ from ddsched_nb.core.model import (
     RowGroup,
 )
 from ddsched_nb.core.pacing import Pacing
-from ddsched_nb.core.pools import Budget, Change, CooldownStart, PoolStatistics, Recovered
+from ddsched_nb.core.pool_facts import Budget, Change, CooldownStart, PoolStatistics, Recovered
 from ddsched_nb.core.retries import Deferred
 from ddsched_nb.core.schedule import ScheduleTurn
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ddsched_nb.core.pools import PoolStatistics
+from ddsched_nb.core.pool_facts import PoolStatistics
 
 RunState = Literal[
     "running", "paused", "cancelling", "finished", "failed", "cancelled", "stalled", "timed_out"

@@ -54,12 +54,18 @@ QUOTAS: tuple[tuple[str, str, float], ...] = (
     ("requests", "anthropic", 10.0),
     ("requests", "azure", 60.0),
     ("requests", "declared", 1.0),
+    ("requests", "Retry-After", 1.0),
+    ("requests", "Retry-After", 10.0),
+    ("requests", "Retry-After", 60.0),
     ("requests", "refusals alone", 1.0),
     ("requests", "refusals alone", 10.0),
     ("requests", "refusals alone", 60.0),
     ("tokens", "openai", 10.0),
     ("tokens", "declared", 10.0),
+    ("tokens", "Retry-After", 10.0),
+    ("tokens", "refusals alone", 1.0),
     ("tokens", "refusals alone", 10.0),
+    ("tokens", "refusals alone", 60.0),
 )
 _PER_MINUTE = {"requests": 600.0, "tokens": 60_000.0}
 _SERVERS = 32
@@ -159,7 +165,10 @@ def latency_trials(seeds: int = 10) -> list[dict[str, object]]:
 
 
 def quota_trials(seeds: int = 10) -> list[dict[str, object]]:
-    """Quotas per minute: how much of each is used, and how many requests are refused."""
+    """Quotas per minute: how much of each is used, and how many requests are refused.
+
+    Known by headers, by declaration, by refusals that say how long to wait, or by refusals alone.
+    """
     entries: list[dict[str, object]] = []
     for unit, told, burst_s in QUOTAS:
         rates: dict[str, float] = {f"{unit}_per_minute": _PER_MINUTE[unit]}
@@ -167,13 +176,14 @@ def quota_trials(seeds: int = 10) -> list[dict[str, object]]:
         described: dict[str, Any] = {
             "burst_s": burst_s,
             "quota_headers": form,
+            "refusal_headers": {} if told == "refusals alone" else None,
             **rates,
         }
         profile = EndpointProfile(model="m", capacity=1_024, latency=_SERVICE, **described)
         pacing = (lambda rates=rates: Pacing(**rates)) if told == "declared" else None
         for limit in ("ceiling", "fixed"):
-            if limit == "fixed" and told == "declared":
-                continue
+            if limit == "fixed" and told in ("declared", "refusals alone"):
+                continue  # it heeds only Retry-After
             cap = 96 if limit == "fixed" else 1_024
             runs = 1 if limit == "fixed" else seeds
             seen = [

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from ddsched_nb.core.bucket import PacingStatistics
 from ddsched_nb.core.limits import Signal
 from ddsched_nb.core.model import Permit, PoolKey, Sample
-from ddsched_nb.core.pacing import Pacing, PacingStatistics
+from ddsched_nb.core.pacing import Pacing
 
 WaiterId = int
 

@@ -21,33 +21,7 @@ from ddsched_nb.core.model import (
     Sample,
 )
 from ddsched_nb.core.pacing import Pacing, Ticking
-from ddsched_nb.core.pool_facts import (
-    Budget as Budget,
-)
-from ddsched_nb.core.pool_facts import (
-    Change as Change,
-)
-from ddsched_nb.core.pool_facts import (
-    CooldownStart as CooldownStart,
-)
-from ddsched_nb.core.pool_facts import (
-    Grant as Grant,
-)
-from ddsched_nb.core.pool_facts import (
-    LimitChange as LimitChange,
-)
-from ddsched_nb.core.pool_facts import (
-    PoolStatistics as PoolStatistics,
-)
-from ddsched_nb.core.pool_facts import (
-    Recovered as Recovered,
-)
-from ddsched_nb.core.pool_facts import (
-    Turn as Turn,
-)
-from ddsched_nb.core.pool_facts import (
-    WaiterId as WaiterId,
-)
+from ddsched_nb.core.pool_facts import Change, CooldownStart, LimitChange, PoolStatistics, Recovered
 from ddsched_nb.core.pressure import PoolLoad
 
 PROBE_SHARE = 0.1
@@ -275,11 +249,12 @@ class PoolState:
         if self.limit.cooldown == "always" or not self._serving(held):
             return outcome
         known = self.pacing.learned
-        if not self.pacing.suspect(held.taken, outcome, held.served, now):
+        spent = self.pacing.suspect(held.taken, outcome, held.served, now)
+        if spent is None:
             return outcome
         if not known:
             self.limit.forgive(now)
-        return outcome._replace(spent="requests")
+        return outcome._replace(spent=spent)
 
     def _count(self, held: HeldPermit, outcome: Outcome, now: float) -> list[Change]:
         if outcome.kind is OutcomeKind.SUCCESS:
@@ -314,7 +289,10 @@ class PoolState:
             if permit_id > permit.permit_id:
                 other.served -= 1
         if outcome.spent is not None:
-            return self._cool(self._asked(outcome, now), now, outcome.spent)
+            pause = self._asked(outcome, now)
+            if outcome.retry_after is None and self.pacing.learned:
+                pause = self.pacing.ready_at(0.0, now) - now  # what it learned says when
+            return self._cool(pause, now, outcome.spent)
         if not self._serving(refused):
             return self._fall_silent(refused, outcome, now, "refused")
         if self.limit.cooldown == "spent":

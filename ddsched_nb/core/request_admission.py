@@ -17,20 +17,16 @@ from ddsched_nb.core.due import DueHeap
 from ddsched_nb.core.limits import Limit
 from ddsched_nb.core.model import ModelKey, Outcome, Permit, PoolKey, ReleaseStatus
 from ddsched_nb.core.pacing import Pacing
-from ddsched_nb.core.pools import (
+from ddsched_nb.core.pool_facts import (
     Budget,
-    BudgetState,
     Change,
     Grant,
-    HeldPermit,
     LimitChange,
-    ModelState,
-    PoolState,
     PoolStatistics,
     Turn,
-    Waiter,
     WaiterId,
 )
+from ddsched_nb.core.pools import BudgetState, HeldPermit, ModelState, PoolState, Waiter
 from ddsched_nb.core.pressure import PoolLoad
 from ddsched_nb.core.weight import check_weight
 from ddsched_nb.errors import ConfigError

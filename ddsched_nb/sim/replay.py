@@ -29,7 +29,7 @@ from ddsched_nb.core.model import (
     Usage,
 )
 from ddsched_nb.core.pacing import Pacing
-from ddsched_nb.core.pools import Budget, PoolStatistics
+from ddsched_nb.core.pool_facts import Budget, PoolStatistics
 from ddsched_nb.core.request_admission import RequestAdmission
 from ddsched_nb.core.task_admission import TaskAdmission
 from ddsched_nb.engine import make_limit

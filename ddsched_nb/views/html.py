@@ -22,7 +22,7 @@ from ddsched_nb.wording import (
 
 if TYPE_CHECKING:
     from ddsched_nb.aio.statistics import ColumnProgress, GroupProgress, RunStatistics
-    from ddsched_nb.core.pools import PoolStatistics
+    from ddsched_nb.core.pool_facts import PoolStatistics
 
 _SIGNS: Final = {
     "running": "\u25b6",

@@ -23,7 +23,7 @@ from ddsched_nb.core.model import (
     Usage,
 )
 from ddsched_nb.core.pacing import Pacing
-from ddsched_nb.core.pools import Budget, CooldownStart, LimitChange, Recovered
+from ddsched_nb.core.pool_facts import Budget, CooldownStart, LimitChange, Recovered
 from ddsched_nb.core.request_admission import RequestAdmission
 from ddsched_nb.errors import ConfigError
 

@@ -99,3 +99,32 @@ def test_who_is_fair_shares_with_whoever_comes_and_who_is_not_starves_nobody() -
     assert among_fair.utilization > 0.95
     assert among_fair.refusals_per_success < 0.01
     assert min(among_others.shares) > 0
+
+
+@pytest.mark.parametrize("burst_s", [1.0, 10.0, 60.0])
+def test_a_quota_is_learned_from_refusals_alone(burst_s: float) -> None:
+    profile = CASES["constant 64"].model_copy(
+        update={
+            "capacity": 1_024,
+            "requests_per_minute": 600.0,
+            "burst_s": burst_s,
+            "refusal_headers": {},
+        }
+    )
+    seen = dd.try_limit("ceiling", profile, seed=1)
+    assert seen.answered / (10 * (seen.seconds - seen.skipped_s)) >= 0.97
+    assert seen.refused / seen.answered <= 0.005
+
+
+def test_a_quota_of_tokens_is_learned_from_refusals_alone() -> None:
+    profile = CASES["constant 64"].model_copy(
+        update={
+            "capacity": 1_024,
+            "tokens_per_minute": 60_000.0,
+            "burst_s": 10.0,
+            "refusal_headers": {},
+        }
+    )
+    seen = dd.try_limit("ceiling", profile, seed=1)
+    assert seen.tokens / (1_000 * (seen.seconds - seen.skipped_s)) >= 0.97
+    assert seen.refused / seen.answered <= 0.005

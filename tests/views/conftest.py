@@ -11,7 +11,7 @@ import pytest
 from ddsched_nb.aio.statistics import ColumnProgress, GroupProgress, RunStatistics
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import OutcomeKind, PoolKey
-from ddsched_nb.core.pools import PoolStatistics
+from ddsched_nb.core.pool_facts import PoolStatistics
 
 WRITER = PoolKey("local", "writer-small")
 JUDGE = PoolKey("local", "judge-large")
