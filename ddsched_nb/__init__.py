@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ddsched_nb.aio.limiter import RequestLimiter
     from ddsched_nb.analysis.fit import Fit, fit
     from ddsched_nb.analysis.metrics import Metrics, metrics
+    from ddsched_nb.analysis.timelines import TaskTimeline, Timelines, task_timelines
     from ddsched_nb.clients.capacity import OtherTenants, Outage, Ramp, RandomWalk, Sine
     from ddsched_nb.clients.embedded import EmbeddedEndpoint
     from ddsched_nb.clients.latency import Latency
@@ -88,6 +89,8 @@ __all__ = [
     "Skip",
     "Store",
     "TaskStory",
+    "TaskTimeline",
+    "Timelines",
     "Workload",
     "charts",
     "current_correlation",
@@ -101,6 +104,7 @@ __all__ = [
     "simulate",
     "start",
     "start_simulation",
+    "task_timelines",
     "try_limit",
 ]
 
@@ -148,6 +152,8 @@ _HOME = {
     "Skip": "columns",
     "Store": "store.reading",
     "TaskStory": "core.story",
+    "TaskTimeline": "analysis.timelines",
+    "Timelines": "analysis.timelines",
     "Workload": "workloads.base",
     "current_correlation": "aio.correlation",
     "find_workload": "workloads",
@@ -159,6 +165,7 @@ _HOME = {
     "simulate": "sim.simulate",
     "start": "run",
     "start_simulation": "sim.simulate",
+    "task_timelines": "analysis.timelines",
     "try_limit": "sim.trial",
 }
 _MODULES = {"charts": "views.charts", "errors": "errors"}

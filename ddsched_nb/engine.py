@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -26,8 +27,8 @@ from ddsched_nb.clients.base import ModelClient
 from ddsched_nb.columns import BaseColumn
 from ddsched_nb.config import BorrowConfig, RequestAdmissionConfig, RunConfig
 from ddsched_nb.core.dispatch import Dispatcher
-from ddsched_nb.core.events import FlowShape
 from ddsched_nb.core.frontier import Frontier
+from ddsched_nb.core.health import health
 from ddsched_nb.core.horizon import Horizon
 from ddsched_nb.core.limits import AIMDLimit, CeilingLimit, FixedLimit, LatencyLimit, Limit
 from ddsched_nb.core.metadata import default_metadata
@@ -87,12 +88,14 @@ class StandIns(NamedTuple):
         sink: Where finished rows go; None keeps them in memory.
         inline: Whether generators that belong into a thread or process run on the loop.
         watch: Told of the engine before it runs.
+        run_id: What the run is called in its events; a name of its own if None.
     """
 
     clients: Mapping[str, ModelClient] | None = None
     sink: Sink | None = None
     inline: bool = False
     watch: Callable[[Engine], None] | None = None
+    run_id: str | None = None
 
 
 def build(
@@ -144,7 +147,8 @@ def build(
     schedule = _schedule(pipeline, table, pools, config, budget, store, limiter.load)
     progress = _progress(pipeline, store)
     results = stand_ins.sink or (ResultTable(names) if store is None else StoreSink(store, names))
-    reporter = SchedulerReporter(bus, clock)
+    watched = functools.partial(health, schedule, limiter.pools, limiter.load)
+    reporter = SchedulerReporter(bus, clock, watched)
     rate = None if config.disable_early_shutdown else config.shutdown_error_rate
     scheduler = Scheduler(
         schedule,
@@ -177,18 +181,6 @@ def build(
     if stand_ins.watch is not None:
         stand_ins.watch(engine)
     return engine
-
-
-def flow_shapes(engine: Engine) -> dict[str, FlowShape]:
-    """Which flow each column and each hook belongs to, and what its tasks hold."""
-    resolver = engine.schedule.resolver
-    shapes = {}
-    for name in resolver.columns:
-        flow, pool = resolver.flow(name), resolver.pool(name)
-        held = {str(resource): units for resource, units in flow.resources}
-        label = None if pool is None else pool.label
-        shapes[name] = FlowShape(flow.key.label, flow.weight, held, label)
-    return shapes
 
 
 def make_limit(config: RequestAdmissionConfig, cap: int, now: float) -> Limit:

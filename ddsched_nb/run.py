@@ -21,10 +21,11 @@ from ddsched_nb.aio.healthcheck import check_models
 from ddsched_nb.aio.membership import LimitPoint
 from ddsched_nb.aio.progress import RowError
 from ddsched_nb.aio.statistics import RunState, RunStatistics
+from ddsched_nb.announcing import announce
 from ddsched_nb.config import RunConfig
 from ddsched_nb.core.blocked import Blocked, Cause, Opening
 from ddsched_nb.core.story import TaskStory
-from ddsched_nb.engine import Engine, StandIns, build, flow_shapes
+from ddsched_nb.engine import Engine, StandIns, build
 from ddsched_nb.errors import ConfigError, RunCancelled, RunError, RunStalled, RunTimeout
 from ddsched_nb.pipeline import Pipeline
 from ddsched_nb.record import FULL_RECORD_TASKS, TRUNCATED_EVENTS, RunRecord
@@ -291,7 +292,7 @@ class Run:
                 self._store,
                 self._stand_ins,
             )
-            self._announce(engine)
+            announce(engine, self.pipeline, self.config, self._started_at, self._stand_ins.run_id)
             await self._check_models(engine)
             await engine.scheduler.run()
             self._state = "finished"
@@ -307,17 +308,6 @@ class Run:
                 await self._clean_up(progress)
             finally:
                 self._ended.set_result(None)
-
-    def _announce(self, engine: Engine) -> None:
-        capacities = engine.schedule.dispatcher.admission.statistics().capacities
-        names = tuple(column.name for column in self.pipeline.columns)
-        engine.reporter.job_started(
-            self._table.rows,
-            engine.schedule.governor.total,
-            names,
-            {str(resource): n for resource, n in capacities.items()},
-            flow_shapes(engine),
-        )
 
     async def _check_models(self, engine: Engine) -> None:
         aliases = [model.alias for model in self.pipeline.models if model.healthcheck]

@@ -38,6 +38,7 @@ FLOORS = (
         "storing",
         "engine",
         "adjusting",
+        "announcing",
         "standing",
         "waiting",
         "summary",

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from ddsched_nb.aio.bus import EventBus
+from ddsched_nb.aio.event_forms import event_of, known, shape_of
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.dispatch import Denied, Dispatch
+from ddsched_nb.core.health import Health
 from ddsched_nb.core.model import (
     FlowKey,
     Lease,
@@ -24,11 +27,14 @@ from ddsched_nb.core.model import (
     RowGroup,
 )
 from ddsched_nb.core.pacing import Pacing
-from ddsched_nb.core.pool_facts import Budget, Change, CooldownStart, PoolStatistics, Recovered
+from ddsched_nb.core.pool_facts import Budget, Change, PoolStatistics
 from ddsched_nb.core.retries import Deferred
 from ddsched_nb.core.schedule import ScheduleTurn
 
 Clock = Callable[[], float]
+
+SNAPSHOT_EVERY_S = 1.0
+"""Seconds between two health snapshots at the least, where nothing is decided about row groups."""
 
 
 class _Reporter:
@@ -48,7 +54,20 @@ class _Reporter:
 
 
 class SchedulerReporter(_Reporter):
-    """The scheduler's stream."""
+    """The scheduler's stream.
+
+    Args:
+        bus: Where events go.
+        clock: The running loop's `time`.
+        health: How the scheduler stands at an instant; no snapshots if None.
+    """
+
+    def __init__(
+        self, bus: EventBus, clock: Clock, health: Callable[[float], Health] | None = None
+    ) -> None:
+        super().__init__(bus, clock)
+        self._health = health
+        self._snapshot_due = math.inf if health is None else -math.inf
 
     def job_started(
         self,
@@ -57,24 +76,22 @@ class SchedulerReporter(_Reporter):
         columns: tuple[str, ...],
         capacities: Mapping[str, int],
         flows: Mapping[str, ev.FlowShape],
+        **shape: Any,
     ) -> None:
+        """Tells the shape of the run; see `SchedulerJobStarted`."""
         if self._bus.listening:
+            now, held = self._clock(), (dict(capacities), dict(flows))
             started = ev.SchedulerJobStarted(
-                self._clock(),
-                self._next(),
-                rows,
-                row_groups,
-                columns,
-                dict(capacities),
-                dict(flows),
+                now, self._next(), rows, row_groups, columns, *held, **shape
             )
             self._bus.publish(started)
+            self._snapshot(now)
 
     def job_completed(self, state: str, finished: int, dropped: int) -> None:
         if self._bus.listening:
-            self._bus.publish(
-                ev.SchedulerJobCompleted(self._clock(), self._next(), state, finished, dropped)
-            )
+            now = self._clock()
+            self._snapshot(now)
+            self._bus.publish(ev.SchedulerJobCompleted(now, self._next(), state, finished, dropped))
 
     def lagged(self, seconds: float) -> None:
         if self._bus.listening:
@@ -109,6 +126,8 @@ class SchedulerReporter(_Reporter):
             self._denied(now, denied)
         if drained:
             publish(ev.QueueDrained(now, self._next()))
+        if now >= self._snapshot_due or turn.targets or turn.blocked is not None:
+            self._snapshot(now)
 
     def spawned(self, dispatch: Dispatch) -> None:
         if self._bus.listening:
@@ -177,6 +196,19 @@ class SchedulerReporter(_Reporter):
                 ev.RowGroupCheckpointed(self._clock(), self._next(), group.index, kept, dropped)
             )
 
+    def _snapshot(self, now: float) -> None:
+        if self._health is None:
+            return
+        self._snapshot_due = now + SNAPSHOT_EVERY_S
+        found = self._health(now)._asdict()
+        found["pools"] = {
+            pool.label: ev.PoolHealth(
+                load.limit, load.in_flight, load.waiters, known(load.cooling_until), why
+            )
+            for pool, (load, why) in found["pools"].items()
+        }
+        self._bus.publish(ev.SchedulerHealthSnapshot(now, self._next(), **found))
+
     def _enqueued(self, now: float, ready: ReadyTask) -> None:
         self._bus.publish(ev.ReadyEnqueued(now, self._next(), ready.task_id, ready.flow.key))
 
@@ -229,7 +261,7 @@ class RequestReporter(_Reporter):
                 pool.limit,
                 pool.algorithm,
                 *declared,
-                None if budget is None else _shape_of(budget),
+                None if budget is None else shape_of(budget),
                 pool.signals,
             )
             self._bus.publish(registered)
@@ -344,24 +376,3 @@ class RequestReporter(_Reporter):
                 outcome.usage.completion_tokens if outcome.usage else 0,
             )
             self._bus.publish(completed)
-
-
-def _shape_of(budget: Budget) -> ev.BudgetShape:
-    declared = (None, None) if budget.pacing is None else budget.pacing.declared
-    cap = None if budget.cap == math.inf else int(budget.cap)
-    return ev.BudgetShape(budget.name, cap, *declared)
-
-
-def event_of(change: Change, now: float, sequence: int) -> ev.RequestEvent:
-    """The event that tells of a change of a pool."""
-    if isinstance(change, CooldownStart):
-        return ev.RequestCooldownStarted(now, sequence, change.pool, change.until, change.reason)
-    if isinstance(change, Recovered):
-        return ev.RequestFullyRecovered(now, sequence, change.pool, change.since)
-    lower = change.after < change.before
-    kind = ev.RequestLimitDecreased if lower else ev.RequestLimitIncreased
-    moved = (now, sequence, change.pool, change.before, change.after, str(change.reason))
-    cause = change.sample
-    if cause is None:
-        return kind(*moved)
-    return kind(*moved, change.permit_id, cause.in_flight, cause.served, cause.limit, cause.rtt)

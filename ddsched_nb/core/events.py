@@ -77,20 +77,99 @@ class FlowShape(msgspec.Struct, frozen=True, gc=False):
         weight: The flow's weight.
         resources: What each of them holds while it runs.
         pool: Label of the pool that its calls go to, if it is one.
+        tasks: What one of them serves: a `cell`, or a row group from scratch (`root`) or with its
+            inputs (`batch`).
     """
 
     flow: str
     weight: float
     resources: dict[str, int]
     pool: str | None = None
+    tasks: str = "cell"
 
 
 class SchedulerJobStarted(Event, frozen=True, gc=False):
+    """The shape of a run.
+
+    Attributes:
+        rows: Rows of the table.
+        row_groups: Row groups in all.
+        columns: The columns, as declared.
+        capacities: What exists of each of the scheduler's resources.
+        flows: By column and hook, what its tasks have in common.
+        run_id: Tells runs apart; of a simulation, its name and seed.
+        group_size: Rows of a row group; the last may have fewer.
+        roots: The columns that need none.
+        depth: Columns of the longest chain.
+        modes: Settings that decide how it is scheduled, by their names.
+    """
+
     rows: int
     row_groups: int
     columns: tuple[str, ...]
     capacities: dict[str, int]
     flows: dict[str, FlowShape] = {}  # noqa: RUF012 - msgspec copies it
+    run_id: str = ""
+    group_size: int = 0
+    roots: tuple[str, ...] = ()
+    depth: int = 0
+    modes: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
+
+
+class PoolHealth(msgspec.Struct, frozen=True, gc=False):
+    """How a pool stands.
+
+    Attributes:
+        limit: Its limit.
+        in_flight: Its permits that are out.
+        waiters: Who waits for one.
+        cooling_until: No permit before this instant; 0 if it is not cooling, None if nobody knows
+            how long it will.
+        pressure: Why a further call would wait; None if it would go out at once.
+    """
+
+    limit: int
+    in_flight: int
+    waiters: int
+    cooling_until: float | None
+    pressure: str | None
+
+
+class SchedulerHealthSnapshot(Event, frozen=True, gc=False):
+    """How the scheduler stands: at start and end, at each decision about row groups, and else at
+    most once a second.
+
+    Attributes:
+        running: Tasks that hold a lease.
+        aside: Those of them that stepped aside.
+        queued: Tasks that wait for a lease.
+        deferred: Cells that are put aside to be tried again.
+        open_groups: Row groups that are open.
+        target_groups: How many may be open.
+        group_cap: What that never exceeds.
+        admitted_rows: Rows of the open ones.
+        leased: What is leased of each resource.
+        available: What is free of each.
+        demand: What queued tasks want of each.
+        blocked: Flows that wait, counted by why.
+        skips: Candidates that the advisory passed over so far.
+        pools: How each pool stands, by its label.
+    """
+
+    running: int
+    aside: int
+    queued: int
+    deferred: int
+    open_groups: int
+    target_groups: int
+    group_cap: int
+    admitted_rows: int
+    leased: dict[str, int]
+    available: dict[str, int]
+    demand: dict[str, int]
+    blocked: dict[str, int]
+    skips: int
+    pools: dict[str, PoolHealth]
 
 
 class SchedulerJobCompleted(Event, frozen=True, gc=False):
@@ -247,6 +326,7 @@ class ReleaseDiagnostic(Event, frozen=True, gc=False):
 EVENTS: tuple[type[Event], ...] = (
     SchedulerJobStarted,
     SchedulerJobCompleted,
+    SchedulerHealthSnapshot,
     SchedulerLoopLagged,
     RunPaused,
     RunResumed,

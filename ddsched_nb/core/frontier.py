@@ -103,6 +103,7 @@ class Frontier:
     """
 
     def __init__(self, graph: ColumnGraph) -> None:
+        self.graph = graph
         self._columns = {name: _Column(graph, name) for name in graph.order}
         self._groups: dict[int, _Group] = {}
 

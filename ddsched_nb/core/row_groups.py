@@ -141,7 +141,7 @@ class RowGroupGovernor:
     ) -> None:
         if (max_open is None and not adaptive) or (max_open is not None and max_open < 1):
             raise ConfigError(f"max_open is {max_open}; give at least 1")
-        self._plan = plan
+        self.plan = plan
         self.cap = len(plan) if max_open is None else max_open
         self.adaptive = adaptive
         self.target = 1 if adaptive else self.cap
@@ -161,7 +161,7 @@ class RowGroupGovernor:
     @property
     def total(self) -> int:
         """Groups in all."""
-        return len(self._plan)
+        return len(self.plan)
 
     @property
     def open_groups(self) -> int:
@@ -171,12 +171,12 @@ class RowGroupGovernor:
     @property
     def exhausted(self) -> bool:
         """Whether every group was opened."""
-        return self._next >= len(self._plan)
+        return self._next >= len(self.plan)
 
     @property
     def left(self) -> int:
         """Groups not opened yet, less those that an earlier run finished and it has come to."""
-        return len(self._plan) - self._next
+        return len(self.plan) - self._next
 
     @property
     def may_open(self) -> bool:
@@ -195,7 +195,7 @@ class RowGroupGovernor:
         """Opens the next group if one may be open now."""
         if not self.may_open:
             return None
-        group = self._plan[self._next]
+        group = self.plan[self._next]
         self._next += 1
         self._pass_over()
         self._open.add(group.index)
@@ -217,7 +217,7 @@ class RowGroupGovernor:
         if index not in self._open:
             return None
         self._open.remove(index)
-        self.open_rows -= self._plan[index].size
+        self.open_rows -= self.plan[index].size
         if not self.adaptive or self.blocked not in PRESSURE or self.target == 1:
             return None
         self._pressed += 1
@@ -232,7 +232,7 @@ class RowGroupGovernor:
             return BlockReason.NO_PENDING_GROUPS
         if len(self._open) >= self.cap:
             return BlockReason.ROW_GROUP_CAP
-        if self._open and self.open_rows + self._plan[self._next].size > self._most_rows:
+        if self._open and self.open_rows + self.plan[self._next].size > self._most_rows:
             return BlockReason.ADMITTED_ROWS
         if demand.storing >= _MOST_STORING:
             return BlockReason.BEING_STORED

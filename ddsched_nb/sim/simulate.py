@@ -250,7 +250,9 @@ def run_plan(
     }
     counter = RowCounter()
     others = functools.partial(take_holds, plan.holds)
-    stand_ins = StandIns(clients, counter, inline=True, watch=others)
+    stand_ins = StandIns(
+        clients, counter, inline=True, watch=others, run_id=f"{plan.name}/{plan.seed}"
+    )
     run = Run(plan.pipeline, plan.table, plan.config, None, stand_ins)
     loop = loop or new_loop()
     if look is not None:

@@ -1,0 +1,67 @@
+"""Announces a run: its shape, its limits and its modes, as the first event of its record."""
+
+from __future__ import annotations
+
+import itertools
+import os
+
+from ddsched_nb.config import RunConfig
+from ddsched_nb.core.events import FlowShape
+from ddsched_nb.engine import Engine
+from ddsched_nb.pipeline import Pipeline
+
+_runs = itertools.count(1)
+_MODES = (
+    "row_groups",
+    "task_policy",
+    "request_pressure_advisory",
+    "slots_while_waiting",
+    "share_limits",
+)
+
+
+def announce(
+    engine: Engine, pipeline: Pipeline, config: RunConfig, now: float, run_id: str | None
+) -> None:
+    """Tells what is about to run.
+
+    Args:
+        engine: Its engine.
+        pipeline: What it computes.
+        config: How.
+        now: The instant, in seconds of the loop's clock.
+        run_id: What it is called; if None, by its process, its number there and the instant.
+    """
+    schedule = engine.schedule
+    graph, plan = schedule.frontier.graph, schedule.governor.plan
+    capacities = schedule.dispatcher.admission.capacities
+    engine.reporter.job_started(
+        plan.rows,
+        len(plan),
+        tuple(column.name for column in pipeline.columns),
+        {str(resource): n for resource, n in capacities.items()},
+        _flow_shapes(engine),
+        run_id=run_id or f"{os.getpid()}-{next(_runs)}-{now:.6f}",
+        group_size=plan.size,
+        roots=graph.roots,
+        depth=graph.depth,
+        modes=_modes(config),
+    )
+
+
+def _modes(config: RunConfig) -> dict[str, str]:
+    modes = {name: str(getattr(config, name)) for name in _MODES}
+    return modes | {"limit": config.request_admission.limit}
+
+
+def _flow_shapes(engine: Engine) -> dict[str, FlowShape]:
+    """Which flow each column and each hook belongs to, and what its tasks hold."""
+    resolver, specs = engine.schedule.resolver, engine.schedule.frontier.graph.specs
+    shapes = {}
+    for name in resolver.columns:
+        flow, pool = resolver.flow(name), resolver.pool(name)
+        held = {str(resource): units for resource, units in flow.resources}
+        label = None if pool is None else pool.label
+        tasks = specs[name].granularity
+        shapes[name] = FlowShape(flow.key.label, flow.weight, held, label, tasks)
+    return shapes
