@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ddsched_nb.aio.context import CallContext
     from ddsched_nb.aio.correlation import Correlation, current_correlation
     from ddsched_nb.aio.limiter import RequestLimiter
+    from ddsched_nb.aio.sinks import JsonLinesSink
     from ddsched_nb.analysis.fit import Fit, fit
     from ddsched_nb.analysis.metrics import Metrics, metrics
     from ddsched_nb.analysis.timelines import TaskTimeline, Timelines, task_timelines
@@ -61,6 +62,7 @@ __all__ = [
     "FuzzReport",
     "Hold",
     "ImageColumn",
+    "JsonLinesSink",
     "Latency",
     "LimitTrial",
     "Metrics",
@@ -124,6 +126,7 @@ _HOME = {
     "FuzzReport": "sim.fuzz",
     "Hold": "workloads.base",
     "ImageColumn": "model_columns",
+    "JsonLinesSink": "aio.sinks",
     "Latency": "clients.latency",
     "LimitTrial": "sim.trial",
     "Metrics": "analysis.metrics",

@@ -35,6 +35,12 @@ class _Header(msgspec.Struct, frozen=True):
     truncated: bool
 
 
+def record_header(*, truncated: bool) -> bytes:
+    """The first line of a file of events; as long for one that is cut as for one that is whole."""
+    line = msgspec.json.encode(_Header(SCHEMA, SCHEMA_VERSION, truncated))
+    return line + (b" \n" if truncated else b"\n")
+
+
 class RunRecord:
     """The events of a run, in order.
 
@@ -113,10 +119,9 @@ class RunRecord:
         """
         target = Path(path)
         encode = msgspec.json.Encoder().encode
-        header = _Header(SCHEMA, SCHEMA_VERSION, self.truncated)
         try:
             with target.open("wb") as file:
-                file.write(encode(header) + b"\n")
+                file.write(record_header(truncated=self.truncated))
                 file.writelines(encode(event) + b"\n" for event in self._events)
         except OSError as error:
             raise RecordError(f"cannot write the record to {str(target)!r}: {error}") from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from ddsched_nb.aio.statistics import RunState, RunStatistics
 from ddsched_nb.announcing import announce
 from ddsched_nb.config import RunConfig
 from ddsched_nb.core.blocked import Blocked, Cause, Opening
+from ddsched_nb.core.events import Event
 from ddsched_nb.core.story import TaskStory
 from ddsched_nb.engine import Engine, StandIns, build
 from ddsched_nb.errors import ConfigError, RunCancelled, RunError, RunStalled, RunTimeout
@@ -51,6 +52,7 @@ def start(
     table: Any = None,
     config: RunConfig | None = None,
     store: str | Path | None = None,
+    listeners: Iterable[Callable[[Event], None]] = (),
 ) -> Run:
     """Starts a run and returns at once.
 
@@ -62,6 +64,8 @@ def start(
         store: A directory to which each finished row group goes as Parquet, at once and safely. If
             it holds some already, of the same pipeline and table, the run goes on from there. In
             memory if None.
+        listeners: Called with each event from the very first on, at once and without waiting: a
+            `JsonLinesSink`, a `RunRecord(keep=1000)`, any function.
 
     Returns:
         The run: `await` it, or `wait()` for it; a notebook shows it live.
@@ -81,6 +85,8 @@ def start(
     pipeline.graph(source.names)
     opened = None if store is None else open_store(store, pipeline, source, settings)
     run = Run(pipeline, source, settings, opened)
+    for listener in listeners:
+        run.events.subscribe(listener)
     try:
         run.launch()
     except BaseException:
