@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ddsched_nb.analysis.fit import Fit, fit
     from ddsched_nb.analysis.metrics import Metrics, metrics
     from ddsched_nb.analysis.timelines import TaskTimeline, Timelines, task_timelines
+    from ddsched_nb.capacity_plan import CapacityPlan, CapacityValue
     from ddsched_nb.clients.capacity import OtherTenants, Outage, Ramp, RandomWalk, Sine
     from ddsched_nb.clients.embedded import EmbeddedEndpoint
     from ddsched_nb.clients.latency import Latency
@@ -50,6 +51,8 @@ __all__ = [
     "Batch",
     "BorrowConfig",
     "CallContext",
+    "CapacityPlan",
+    "CapacityValue",
     "Column",
     "Correlation",
     "EmbeddedEndpoint",
@@ -114,6 +117,8 @@ _HOME = {
     "Batch": "core.row",
     "BorrowConfig": "config",
     "CallContext": "aio.context",
+    "CapacityPlan": "capacity_plan",
+    "CapacityValue": "capacity_plan",
     "Column": "columns",
     "Correlation": "aio.correlation",
     "EmbeddedEndpoint": "clients.embedded",

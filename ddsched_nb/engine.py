@@ -226,17 +226,17 @@ def _limiter(
         if shared and account is not None:
             limiter.use_account(provider.name, shared_account(account, repr(provider.name)))
     budgets = {provider.name: _budget(provider) for provider in pipeline.providers}
-    paces = {model.pool: model for model in reversed(pipeline.models)}
     capacities = pipeline.model_capacities
     needed = dict.fromkeys(pools.values())
     needed |= dict.fromkeys(healthcheck_pool(m.pool) for m in pipeline.models if m.healthcheck)
     for pool in needed:
         cap = capacities[pool.model_key].cap
         limit = make_limit(config.request_admission, cap, now)
-        declared = paces.get(pool)
-        rates: tuple[float | None, float | None] = (None, None)
-        if declared is not None:
-            rates = (declared.requests_per_minute, declared.tokens_per_minute)
+        models = [model for model in pipeline.models if model.pool == pool]
+        rates = (
+            _least(model.requests_per_minute for model in models),
+            _least(model.tokens_per_minute for model in models),
+        )
         limiter.register(
             pool,
             limit,
@@ -246,6 +246,11 @@ def _limiter(
             now=now,
         )
     return limiter
+
+
+def _least(declared: Iterable[float | None]) -> float | None:
+    """What holds where several aliases of a model declare a rate."""
+    return min((rate for rate in declared if rate is not None), default=None)
 
 
 def _budget(provider: Provider) -> Budget | None:

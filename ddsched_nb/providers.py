@@ -154,8 +154,8 @@ class Model:
         alias: What columns refer to it by.
         provider: Name of its provider.
         id: What the provider calls it; the alias if None.
-        max_parallel_requests: Requests in flight at the most, at least 1. Aliases of one provider
-            and id share the least of their caps.
+        max_parallel_requests: Requests in flight at the most, at least 1; 32 if None. Aliases of
+            one provider and id share the least of their caps.
         requests_per_minute: What the provider allows, where you know it; learned from its headers
             or from its refusals if None.
         tokens_per_minute: The same for tokens of prompts and answers.
@@ -177,7 +177,7 @@ class Model:
         *,
         provider: str,
         id: str | None = None,
-        max_parallel_requests: int = DEFAULT_CAP,
+        max_parallel_requests: int | None = None,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
         system: str | None = None,
@@ -190,7 +190,10 @@ class Model:
         self.provider = checks.name(f"provider of model {alias!r}", provider)
         self.model_id = checks.name(f"id of model {alias!r}", alias if id is None else id)
         field = f"max_parallel_requests of model {alias!r}"
-        self.max_parallel_requests = checks.count(field, max_parallel_requests)
+        self.cap_is_declared = max_parallel_requests is not None
+        self.max_parallel_requests = checks.count(
+            field, DEFAULT_CAP if max_parallel_requests is None else max_parallel_requests
+        )
         self.requests_per_minute = checks.optional_rate(
             f"requests_per_minute of model {alias!r}", requests_per_minute
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import sys
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from ddsched_nb.aio.membership import LimitPoint
 from ddsched_nb.aio.progress import RowError
 from ddsched_nb.aio.statistics import RunState, RunStatistics
 from ddsched_nb.announcing import announce
+from ddsched_nb.capacity_plan import CapacityPlan, capacity_plan
 from ddsched_nb.config import RunConfig
 from ddsched_nb.core.blocked import Blocked, Cause, Opening
 from ddsched_nb.core.events import Event
@@ -34,15 +34,13 @@ from ddsched_nb.standing import not_started, standing
 from ddsched_nb.storing import open_store
 from ddsched_nb.summary import RunSummary, summarize
 from ddsched_nb.table import InputTable, read_table, to_pandas
+from ddsched_nb.terminal import print_progress, show_progress, wants_progress
 from ddsched_nb.waiting import wait_here
-from ddsched_nb.wording import progress_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ddsched_nb.store.parquet import ParquetStore
-
-_PROGRESS_EVERY_S = 0.5
 
 
 def start(
@@ -252,6 +250,16 @@ class Run:
             return Blocked(Cause.STARTING, (Opening.NEXT_TURN,))
         return self._engine.schedule.explain_blocked(self._now())
 
+    def capacity_plan(self) -> CapacityPlan:
+        """Every number that bounds the run: what it is, where it comes from, what was used of it.
+
+        Raises:
+            ConfigError: The run is still being set up.
+        """
+        if self._engine is None:
+            raise ConfigError("the run is being set up; ask for its capacity plan in a moment")
+        return capacity_plan(self._engine, self.pipeline, self.config, self.record)
+
     def explain(self, task: str, row: int | None = None) -> TaskStory:
         """Tells the story of a task so far; see `RunRecord.explain`."""
         return self.record.explain(task, row)
@@ -287,7 +295,8 @@ class Run:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         self._started_at = loop.time()
-        progress = asyncio.create_task(self._show_progress()) if self._on_terminal() else None
+        shown = wants_progress(self.config.progress)
+        progress = asyncio.create_task(show_progress(self.statistics)) if shown else None
         try:
             engine = self._engine = build(
                 self.pipeline,
@@ -324,7 +333,7 @@ class Run:
         if progress is not None:
             progress.cancel()
             await asyncio.gather(progress, return_exceptions=True)
-            self._print_progress(last=True)
+            print_progress(self.statistics(), last=True)
         if self._engine is not None:
             finished, dropped = self._counts()
             self._engine.reporter.job_completed(self._state, finished, dropped)
@@ -366,20 +375,6 @@ class Run:
     def _counts(self) -> tuple[int, int]:
         progress = self._engine.progress if self._engine else None
         return (progress.rows_finished, progress.rows_dropped) if progress else (0, 0)
-
-    def _on_terminal(self) -> bool:
-        wanted = self.config.progress
-        in_notebook = "ipykernel" in sys.modules
-        return sys.stderr.isatty() and not in_notebook if wanted is None else wanted
-
-    async def _show_progress(self) -> None:
-        while True:
-            self._print_progress(last=False)
-            await asyncio.sleep(_PROGRESS_EVERY_S)
-
-    def _print_progress(self, *, last: bool) -> None:
-        line = progress_line(self.statistics())
-        print(f"\r{line:<100}", end="\n" if last else "", file=sys.stderr, flush=True)
 
 
 def _is_count(value: object) -> bool:

@@ -146,7 +146,7 @@ class RowGroupGovernor:
         self.adaptive = adaptive
         self.target = 1 if adaptive else self.cap
         self.blocked: BlockReason | None = None
-        self._most_rows = max(_GROUPS_OF_ROWS * plan.size, _MOST_ROWS)
+        self.most_rows = max(_GROUPS_OF_ROWS * plan.size, _MOST_ROWS)
         self._pressed = 0
         self._next = 0
         self._open: set[int] = set()
@@ -232,7 +232,7 @@ class RowGroupGovernor:
             return BlockReason.NO_PENDING_GROUPS
         if len(self._open) >= self.cap:
             return BlockReason.ROW_GROUP_CAP
-        if self._open and self.open_rows + self.plan[self._next].size > self._most_rows:
+        if self._open and self.open_rows + self.plan[self._next].size > self.most_rows:
             return BlockReason.ADMITTED_ROWS
         if demand.storing >= _MOST_STORING:
             return BlockReason.BEING_STORED
