@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ddsched_nb.aio.correlation import Correlation, current_correlation
     from ddsched_nb.aio.limiter import RequestLimiter
     from ddsched_nb.aio.sinks import JsonLinesSink
+    from ddsched_nb.analysis.compare import Comparison, compare
     from ddsched_nb.analysis.fit import Fit, fit
     from ddsched_nb.analysis.metrics import Metrics, metrics
     from ddsched_nb.analysis.timelines import TaskTimeline, Timelines, task_timelines
@@ -54,6 +55,7 @@ __all__ = [
     "CapacityPlan",
     "CapacityValue",
     "Column",
+    "Comparison",
     "Correlation",
     "EmbeddedEndpoint",
     "EmbeddingColumn",
@@ -98,6 +100,7 @@ __all__ = [
     "Timelines",
     "Workload",
     "charts",
+    "compare",
     "current_correlation",
     "errors",
     "find_workload",
@@ -120,6 +123,7 @@ _HOME = {
     "CapacityPlan": "capacity_plan",
     "CapacityValue": "capacity_plan",
     "Column": "columns",
+    "Comparison": "analysis.compare",
     "Correlation": "aio.correlation",
     "EmbeddedEndpoint": "clients.embedded",
     "EmbeddingColumn": "model_columns",
@@ -163,6 +167,7 @@ _HOME = {
     "TaskTimeline": "analysis.timelines",
     "Timelines": "analysis.timelines",
     "Workload": "workloads.base",
+    "compare": "analysis.compare",
     "current_correlation": "aio.correlation",
     "find_workload": "workloads",
     "fit": "analysis.fit",

@@ -54,7 +54,7 @@ FLOORS = (
     ("cli_simulation", "cli"),
 )
 # The one exception: what a notebook shows of these is a view, imported when it is asked for.
-MAY_SHOW = {("run", "_repr_mimebundle_"), ("record", "_repr_mimebundle_")}
+MAY_SHOW = {(module, "_repr_mimebundle_") for module in ("run", "record", "analysis.compare")}
 
 # All that a decision may use beside the package. A new name is added here on purpose.
 PURE = {
@@ -143,7 +143,7 @@ def floors(source: str, module: str) -> Iterator[str]:
         inside = _inside(found.name)
         if inside is None or _top(inside) == here:
             continue
-        shown = (here, found.function) in MAY_SHOW and _top(inside) == "views"
+        shown = (module, found.function) in MAY_SHOW and _top(inside) == "views"
         if not shown and order.get(_top(inside), order[""]) > order[here]:
             yield f"{found.line}: imports {found.name}, which is not below {here}"
 

@@ -16,7 +16,7 @@ import altair as alt
 from ddsched_nb.core.events import Event
 from ddsched_nb.core.model import PoolKey
 from ddsched_nb.errors import ConfigError
-from ddsched_nb.views.comparison import makespans, trial
+from ddsched_nb.views.comparison import comparison, makespans, trial
 from ddsched_nb.views.look import bar_legend, colours, dashes, finish, legend
 from ddsched_nb.views.series import (
     PoolSeries,
@@ -159,6 +159,7 @@ def tokens_by_column(record_or_events: Source) -> alt.LayerChart:
 
 __all__ = [
     "CHARTS",
+    "comparison",
     "limit_over_time",
     "makespans",
     "row_groups",

@@ -7,14 +7,16 @@ from typing import Any
 
 import altair as alt
 
+from ddsched_nb.analysis.compare import Comparison
 from ddsched_nb.clients.profile import EndpointProfile
 from ddsched_nb.errors import ConfigError
 from ddsched_nb.sim.record import SimulatedRecord
 from ddsched_nb.sim.trial import LimitTrial
 from ddsched_nb.views.look import bar_legend, colours, finish
+from ddsched_nb.views.renderer import draw
 from ddsched_nb.views.series import Step, keep_extremes
 
-__all__ = ["makespans", "trial"]
+__all__ = ["comparison", "drawn", "makespans", "trial"]
 
 _TAKEN, _ORACLE, _BOUND = "this run", "oracle", "lower bound"
 _HIDDEN = "hidden capacity"
@@ -57,6 +59,46 @@ def makespans(records: Mapping[str, SimulatedRecord]) -> alt.LayerChart:
         thickness=4, size=34, opacity=1
     )
     return finish([bars, ticks], "How long it took", height=30 + 40 * len(records))
+
+
+def comparison(found: Comparison) -> alt.LayerChart:
+    """A bar for each line of a comparison: wall time with its range, bound and oracle if known.
+
+    Args:
+        found: What `compare` returned.
+    """
+    rows: list[dict[str, Any]] = []
+    for line in found.lines:
+        bar = {"low": round(line.wall_s.low, 4), "high": round(line.wall_s.high, 4)}
+        taken = round(line.wall_s.median, 4)
+        rows.append({"run": line.name, "what": _TAKEN, "seconds": taken, **bar})
+        for what, seconds in ((_ORACLE, line.oracle_s), (_BOUND, line.bound_s)):
+            if seconds is not None:
+                rows.append({"run": line.name, "what": what, "seconds": round(seconds, 4)})
+    kinds = [kind for kind in (_TAKEN, _ORACLE, _BOUND) if any(r["what"] == kind for r in rows)]
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
+        y=alt.Y("run:N", title=None, sort=[line.name for line in found.lines]),
+        color=alt.Color("what:N", title=None, scale=colours(kinds), legend=bar_legend()),
+        tooltip=["run:N", "what:N", alt.Tooltip("seconds:Q", format=",.3f")],
+    )
+    across = alt.X("seconds:Q", title="seconds", scale=alt.Scale(zero=True))
+    taken_only = base.transform_filter(f"datum.what == '{_TAKEN}'")
+    layers = [
+        taken_only.mark_bar(height={"band": 0.5}, opacity=0.55).encode(x=across),
+        taken_only.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q")),
+        base.transform_filter(f"datum.what != '{_TAKEN}'")
+        .mark_tick(thickness=4, size=34, opacity=1)
+        .encode(x=across),
+    ]
+    return finish(layers, "Runs side by side", height=30 + 40 * len(found.lines))
+
+
+def drawn(found: Comparison) -> str:
+    """The chart of a comparison as SVG; nothing where it cannot be drawn here."""
+    try:
+        return draw(comparison(found).to_dict())
+    except (ImportError, ValueError):
+        return ""
 
 
 def trial(tried: LimitTrial, profile: EndpointProfile) -> alt.LayerChart:
