@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-
 from ddsched_nb.config import RunConfig
 from ddsched_nb.core.events import FlowShape
 from ddsched_nb.engine import Engine
 from ddsched_nb.pipeline import Pipeline
 
-_runs = itertools.count(1)
 _MODES = (
     "row_groups",
     "task_policy",
@@ -20,17 +16,13 @@ _MODES = (
 )
 
 
-def announce(
-    engine: Engine, pipeline: Pipeline, config: RunConfig, now: float, run_id: str | None
-) -> None:
+def announce(engine: Engine, pipeline: Pipeline, config: RunConfig) -> None:
     """Tells what is about to run.
 
     Args:
         engine: Its engine.
         pipeline: What it computes.
         config: How.
-        now: The instant, in seconds of the loop's clock.
-        run_id: What it is called; if None, by its process, its number there and the instant.
     """
     schedule = engine.schedule
     graph, plan = schedule.frontier.graph, schedule.governor.plan
@@ -41,7 +33,7 @@ def announce(
         tuple(column.name for column in pipeline.columns),
         {str(resource): n for resource, n in capacities.items()},
         _flow_shapes(engine),
-        run_id=run_id or f"{os.getpid()}-{next(_runs)}-{now:.6f}",
+        run_id=engine.run_id,
         group_size=plan.size,
         roots=graph.roots,
         depth=graph.depth,

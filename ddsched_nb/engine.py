@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], float]
 
+_runs = itertools.count(1)
+
 
 class Engine(NamedTuple):
     """The parts of one run, wired."""
@@ -70,6 +74,7 @@ class Engine(NamedTuple):
     budget: RetryBudget
     offload: Offload
     clients: tuple[ModelClient, ...]
+    run_id: str
 
     async def close(self) -> None:
         """Gives back what the run held: connections, threads, processes, the store."""
@@ -88,7 +93,7 @@ class StandIns(NamedTuple):
         sink: Where finished rows go; None keeps them in memory.
         inline: Whether generators that belong into a thread or process run on the loop.
         watch: Told of the engine before it runs.
-        run_id: What the run is called in its events; a name of its own if None.
+        run_id: What the run is called in its events; its process, number and start if None.
     """
 
     clients: Mapping[str, ModelClient] | None = None
@@ -127,12 +132,7 @@ def build(
     clients = stand_ins.clients
     if clients is None:
         clients = {provider.name: provider.client() for provider in pipeline.providers}
-    bindings = {
-        model.alias: ModelBinding(
-            clients[model.provider], model.model_id, pools[model.alias], model.system, model.params
-        )
-        for model in pipeline.models
-    }
+    bindings = _bindings(pipeline, clients, pools)
     requests, budget = RequestReporter(bus, clock), RetryBudget(config.retry.budget)
     shared = config.share_limits and stand_ins.clients is None
     limiter = _limiter(pipeline, pools, config, requests, clock(), shared=shared)
@@ -143,7 +143,8 @@ def build(
     buffer = RowGroupBuffer(table.names, outputs, table.read)
     usage, offload = UsageLedger(), Offload(inline=stand_ins.inline)
     works = _works(pipeline, table, bindings)
-    worker = Worker(works, buffer, executor, usage, offload)
+    run_id = stand_ins.run_id or f"{os.getpid()}-{next(_runs)}-{clock():.6f}"
+    worker = Worker(works, buffer, executor, usage, offload, run_id)
     schedule = _schedule(pipeline, table, pools, config, budget, store, limiter.load)
     progress = _progress(pipeline, store)
     results = stand_ins.sink or (ResultTable(names) if store is None else StoreSink(store, names))
@@ -177,6 +178,7 @@ def build(
         budget,
         offload,
         tuple(clients.values()),
+        run_id,
     )
     if stand_ins.watch is not None:
         stand_ins.watch(engine)
@@ -320,6 +322,17 @@ def _check_known(kind: str, name: str, known: Iterable[str]) -> None:
         raise ConfigError(
             f"borrow.ceilings names {name!r}, which is no {kind}; give one of: {', '.join(known)}"
         )
+
+
+def _bindings(
+    pipeline: Pipeline, clients: Mapping[str, ModelClient], pools: Mapping[str, PoolKey]
+) -> dict[str, ModelBinding]:
+    return {
+        model.alias: ModelBinding(
+            clients[model.provider], model.model_id, pools[model.alias], model.system, model.params
+        )
+        for model in pipeline.models
+    }
 
 
 def _works(

@@ -307,7 +307,7 @@ class Run:
                 self._store,
                 self._stand_ins,
             )
-            announce(engine, self.pipeline, self.config, self._started_at, self._stand_ins.run_id)
+            announce(engine, self.pipeline, self.config)
             await self._check_models(engine)
             await engine.scheduler.run()
             self._state = "finished"

@@ -23,6 +23,8 @@ def heavy(row: Any) -> tuple[int, int, int]:
     where = dd.current_correlation()
     assert where is not None
     assert where.row is not None
+    assert where.run_id
+    assert where.execution > 0
     return math.factorial(row["n"]) % 97, os.getpid(), where.row
 
 
@@ -277,12 +279,14 @@ async def test_a_generator_in_a_thread_leaves_the_loop_free_and_knows_its_task(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     gate = threading.Event()
+    seen: set[tuple[str, str, int]] = set()
 
     def blocks(row: dd.Row) -> str:
         assert gate.wait(10)
         where = dd.current_correlation()
         assert where is not None
         logging.getLogger("mine").warning("in %s", where.task_id)
+        seen.add((where.run_id, where.tasks, where.execution))
         return (
             f"{where.column} {where.row_group} {where.row} {threading.current_thread().name[:10]}"
         )
@@ -296,6 +300,9 @@ async def test_a_generator_in_a_thread_leaves_the_loop_free_and_knows_its_task(
     done = await going
     values = done.to_pandas()["t"].tolist()
     assert values == [f"t {row // 4} {row} ddsched-nb" for row in range(6)]
+    (run_id,) = {event.run_id for event in done.record.select(ev.SchedulerJobStarted)}
+    leases = {e.lease_id for e in done.record.select(ev.TaskLeaseAcquired) if e.task_id[0] == "t"}
+    assert seen == {(run_id, "cell", lease_id) for lease_id in leases}
     assert {r.getMessage() for r in caplog.records} >= {
         f"in t/{row // 4}/{row}" for row in range(6)
     }

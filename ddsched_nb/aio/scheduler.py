@@ -199,7 +199,7 @@ class Scheduler:
 
     def _spawn(self, dispatch: Dispatch) -> None:
         seat = None if self._seats is None else Seat(self._seats, dispatch)
-        work = self._worker.run(dispatch.ready, seat)
+        work = self._worker.run(dispatch.ready, seat, dispatch.lease.lease_id)
         try:
             task = self.loop.create_task(work)
         except Exception as error:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ddsched_nb.aio.buffer import RowGroupBuffer
 from ddsched_nb.aio.context import CallContext, ModelBinding
-from ddsched_nb.aio.correlation import correlate
+from ddsched_nb.aio.correlation import Execution, correlate
 from ddsched_nb.aio.executor import ModelExecutor
 from ddsched_nb.aio.offload import Offload, Place
 from ddsched_nb.aio.seats import Seat
@@ -106,6 +106,7 @@ class Worker:
         executor: Sends the model calls.
         usage: Counts what they used.
         offload: Runs what would hold the event loop.
+        run_id: What the run is called in its events.
     """
 
     def __init__(
@@ -115,22 +116,25 @@ class Worker:
         executor: ModelExecutor,
         usage: UsageLedger,
         offload: Offload,
+        run_id: str = "",
     ) -> None:
+        self._run_id = run_id
         self._works = works
         self._buffer = buffer
         self._executor = executor
         self._usage = usage
         self._offload = offload
 
-    async def run(self, ready: ReadyTask, seat: Seat | None = None) -> TaskEnd:
+    async def run(self, ready: ReadyTask, seat: Seat | None = None, lease_id: int = 0) -> TaskEnd:
         """Runs one task; only cancellation and the like leave as exceptions.
 
         Args:
             ready: The task.
             seat: What it gives back while all its calls wait for permits; nothing if None.
+            lease_id: Number of its lease, which tells its executions apart.
         """
         work = self._works[ready.task.column]
-        correlate(ready)
+        correlate(Execution(ready, work.spec.granularity, lease_id, self._run_id))
         try:
             if not work.spec.is_whole:
                 return await self._run_cell(work, ready, seat)

@@ -196,12 +196,12 @@ class WatchedWorker(Worker):
         self._worker = worker
         self._witness = witness
 
-    async def run(self, ready: ReadyTask, seat: Seat | None = None) -> TaskEnd:
+    async def run(self, ready: ReadyTask, seat: Seat | None = None, lease_id: int = 0) -> TaskEnd:
         """As the worker does."""
         end: TaskEnd | None = None
         self._witness.task_starts(ready)
         try:
-            end = await self._worker.run(ready, seat)
+            end = await self._worker.run(ready, seat, lease_id)
             return end
         finally:
             self._witness.task_ends(ready, end)
