@@ -31,7 +31,9 @@ Units = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
+    """Frozen settings; unknown keys and bad values are one clear error."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def __init__(self, **fields: Any) -> None:
@@ -41,7 +43,7 @@ class _Settings(BaseModel):
             raise ConfigError(_explain(type(self), error)) from None
 
 
-class RequestAdmissionConfig(_Settings):
+class RequestAdmissionConfig(Settings):
     """How the limit of a model moves. Durations in seconds.
 
     Attributes:
@@ -67,7 +69,7 @@ class RequestAdmissionConfig(_Settings):
     startup_ramp_s: Seconds = 0.0
 
 
-class RetryConfig(_Settings):
+class RetryConfig(Settings):
     """What happens to calls that fail. Refusals (429) use up none of these budgets.
 
     Attributes:
@@ -88,7 +90,7 @@ class RetryConfig(_Settings):
     budget: Annotated[int, Field(ge=0)] | None = None
 
 
-class BorrowConfig(_Settings):
+class BorrowConfig(Settings):
     """What a flow may borrow under `task_policy="bounded_borrow"`, and how it repays.
 
     A flow is a stream of tasks that shares fairness: a column without a model, or all columns of
@@ -108,7 +110,7 @@ class BorrowConfig(_Settings):
     ceilings: dict[str, dict[str, Units]] = {}
 
 
-class RunConfig(_Settings):
+class RunConfig(Settings):
     """How a run goes.
 
     Attributes:

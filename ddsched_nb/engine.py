@@ -286,7 +286,7 @@ def _schedule(
     retry = config.retry
     frontier, resolver = Frontier(graph), Resolver(graph, routings)
     capacities = derive_capacities(caps, config.max_in_flight_tasks)
-    policy = _task_policy(config, resolver.flows)
+    policy = make_policy(config, resolver.flows)
     advisory = Advisory(load) if config.request_pressure_advisory else None
     dispatcher = Dispatcher(TaskAdmission(capacities, policy), advisory)
     adaptive = config.row_groups == "adaptive"
@@ -303,7 +303,8 @@ def _schedule(
     )
 
 
-def _task_policy(config: RunConfig, flows: Iterable[Flow]) -> TaskPolicy:
+def make_policy(config: RunConfig, flows: Iterable[Flow]) -> TaskPolicy:
+    """The task policy that a configuration asks for."""
     if config.task_policy == "strict_fair":
         return StrictFair()
     borrow = config.borrow or BorrowConfig()

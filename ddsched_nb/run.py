@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ddsched_nb.adjusting import Adjustment
+from ddsched_nb.adjusting import Adjuster, Adjustment
 from ddsched_nb.aio.background import background_loop
 from ddsched_nb.aio.bus import EventBus
 from ddsched_nb.aio.healthcheck import check_models
@@ -116,6 +116,7 @@ class Run:
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._engine: Engine | None = None
+        self._adjuster: Adjuster | None = None
         self._state: RunState = "running"
         self._started_at = 0.0
         self._ended_at: float | None = None
@@ -200,19 +201,25 @@ class Run:
         """Ends the run; finished rows are kept."""
         self._post(self._cancel)
 
-    def adjust(self, *, weights: Mapping[str, float] | None = None) -> None:
+    def adjust(self, **changes: Any) -> None:
         """Changes settings while the run goes on; each change is an event of the record.
 
         Args:
-            weights: Weights of flows, by a column of each. What a flow may take of scarce slots and
-                how often it comes first goes by its weight. Tasks that run keep their slots.
+            **changes: `weights={column: weight}`, `caps={alias: cap}`, and, as in `RunConfig`,
+                `row_groups`, `max_in_flight_tasks`, `task_policy`, `request_pressure_advisory`.
 
         Raises:
-            ConfigError: A column is unknown, or a weight is not a finite number above 0.
+            ConfigError: A name is unknown, or a value is out of range.
         """
-        change = Adjustment(dict(weights or {}))
+        change = Adjustment(**changes)
         change.check(self.pipeline)
-        self._post(lambda: change.apply(self._engine) if self._engine is not None else None)
+        self._post(lambda: self._adjust(change))
+
+    def _adjust(self, change: Adjustment) -> None:
+        if self._engine is not None:
+            if self._adjuster is None:
+                self._adjuster = Adjuster(self._engine, self.pipeline, self.config)
+            self._adjuster.apply(change)
 
     def to_pandas(self) -> pd.DataFrame:
         """The finished rows so far as a DataFrame, indexed by row number."""

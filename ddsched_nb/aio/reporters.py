@@ -24,6 +24,7 @@ from ddsched_nb.core.model import (
     PoolKey,
     ReadyTask,
     ReleaseStatus,
+    ResourceKey,
     RowGroup,
 )
 from ddsched_nb.core.pacing import Pacing
@@ -166,6 +167,16 @@ class SchedulerReporter(_Reporter):
         if self._bus.listening:
             retaken = ev.TaskSlotsRetaken(self._clock(), self._next(), task_id, lease.lease_id)
             self._bus.publish(retaken)
+
+    def adjusted(self, setting: str, before: object, after: object) -> None:
+        if self._bus.listening:
+            said = (setting, str(before), str(after))
+            self._bus.publish(ev.RunAdjusted(self._clock(), self._next(), *said))
+
+    def capacity_changed(self, capacities: Mapping[ResourceKey, int]) -> None:
+        if self._bus.listening:
+            named = {str(resource): n for resource, n in capacities.items()}
+            self._bus.publish(ev.TaskCapacityChanged(self._clock(), self._next(), named))
 
     def weight_changed(self, flow: FlowKey, before: float, after: float) -> None:
         if self._bus.listening:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from collections.abc import Mapping
 
 from ddsched_nb.aio.buffer import FinishedGroup, RowGroupBuffer
 from ddsched_nb.aio.endings import explain, label
@@ -20,7 +21,7 @@ from ddsched_nb.aio.results import Sink
 from ddsched_nb.aio.seats import Seat, Seats
 from ddsched_nb.aio.worker import EndKind, TaskEnd, Worker, judge
 from ddsched_nb.core.dispatch import Dispatch
-from ddsched_nb.core.model import RowGroup
+from ddsched_nb.core.model import ResourceKey, RowGroup
 from ddsched_nb.core.run_limits import FailureWindow
 from ddsched_nb.core.schedule import Schedule
 from ddsched_nb.errors import (
@@ -82,7 +83,7 @@ class Scheduler:
         self._harvest = Harvest(schedule, buffer, progress, reporter, failures)
         self._timeout_s = timeout_s
         self._drop_bugs = drop_bugs
-        self._seats = Seats(schedule, reporter, self._wake) if yield_slots else None
+        self._seats = Seats(schedule, reporter, self.wake) if yield_slots else None
         self._writes: set[asyncio.Future[None]] = set()
         # A dict for its order: which task is cancelled first must not depend on addresses.
         self._tasks: dict[asyncio.Task[TaskEnd], None] = {}
@@ -113,7 +114,7 @@ class Scheduler:
         self._done = asyncio.get_running_loop().create_future()
         if self._timeout_s is not None:
             self._alarm = self.loop.call_later(self._timeout_s, self._time_out)
-        self._wake()
+        self.wake()
         try:
             await asyncio.shield(self._done)
         except asyncio.CancelledError:
@@ -138,13 +139,24 @@ class Scheduler:
         """While paused nothing starts; what runs may end."""
         self._schedule.pause(paused)
         self._reporter.paused(paused)
-        self._wake()
+        self.wake()
+
+    def adjusted(self, setting: str, before: object, after: object) -> None:
+        """A setting was changed: tells of it, and looks what it lets start."""
+        self._reporter.adjusted(setting, before, after)
+        self.wake()
+
+    def set_capacities(self, capacities: Mapping[ResourceKey, int]) -> None:
+        """Changes what exists of the scheduler's resources."""
+        self._schedule.set_capacities(capacities)
+        self._reporter.capacity_changed(capacities)
+        self.wake()
 
     def set_weight(self, column: str, weight: float) -> None:
         """Gives the flow of a column another weight."""
         flow, before = self._schedule.set_weight(column, weight)
         self._reporter.weight_changed(flow, before, weight)
-        self._wake()
+        self.wake()
 
     def _time_out(self) -> None:
         self._abort(
@@ -158,9 +170,10 @@ class Scheduler:
         self._fail(failure)
         for task in tuple(self._tasks):
             task.cancel()
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Takes a turn soon."""
         if self._soon is None and not self.loop.is_closed():
             self._soon = self.loop.call_soon(self._turn)
 
@@ -188,7 +201,7 @@ class Scheduler:
                 self._undo(dispatch)
         self._arm(turn.next_deadline)
         if turn.more:
-            self._wake()
+            self.wake()
         elif not (self._tasks or self._writes) and self._timer is None:
             self._settle()
 
@@ -222,7 +235,7 @@ class Scheduler:
             failure.__cause__ = error
             self._fail(failure)
         # Yield instead of spinning: the next try comes with the timer.
-        self.loop.call_later(SPAWN_RETRY_S, self._wake)
+        self.loop.call_later(SPAWN_RETRY_S, self.wake)
 
     def _undo(self, dispatch: Dispatch) -> None:
         status = self._schedule.release(dispatch.lease)
@@ -248,7 +261,7 @@ class Scheduler:
             if self._seats is not None:
                 self._seats.left(dispatch.lease)
             self._reporter.released(ready.task_id, dispatch.lease, status)
-            self._wake()
+            self.wake()
 
     def _take(self, dispatch: Dispatch, end: TaskEnd) -> RowGroup | None:
         """Does what the end of a task asks for; names the row group that this finishes."""
@@ -287,7 +300,7 @@ class Scheduler:
             self._stored(group)
         elif isinstance(error, Exception):
             self._fail_because(error)
-        self._wake()
+        self.wake()
 
     def _stored(self, group: FinishedGroup) -> None:
         kept = len(group.rows)
@@ -332,7 +345,7 @@ class Scheduler:
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._wake()
+        self.wake()
 
     def _stop_timers(self) -> None:
         self._arm(math.inf)

@@ -146,6 +146,7 @@ class _Gauge:
     capacity: int
     held: int = 0
     queued: int = 0
+    existed: float = 0.0
     busy: float = 0.0
     squares: float = 0.0
     idle: float = 0.0
@@ -156,6 +157,7 @@ class _Gauge:
 
     def pass_time(self, seconds: float) -> None:
         idle = max(0, self.capacity - self.held)
+        self.existed += self.capacity * seconds
         self.busy += self.held * seconds
         self.squares += self.held**2 * seconds
         self.idle += idle * seconds
@@ -170,7 +172,7 @@ class _Gauge:
         return ResourceMetrics(
             name,
             window,
-            self.capacity * window,
+            self.existed,
             self.busy,
             self.idle,
             self.starved,
@@ -247,7 +249,11 @@ def _scheduler_gauges(record: RunRecord, leased: _Spans) -> dict[str, ResourceMe
         for gauge in gauges.values() if event.at > last else ():
             gauge.pass_time(event.at - last)
         last = max(last, event.at)
-        if isinstance(event, ev.ReadyEnqueued):
+        if isinstance(event, ev.TaskCapacityChanged):
+            for name, capacity in event.capacities.items():
+                # As the reference has it: the most that there ever was, from then on.
+                gauges[name].capacity = max(gauges[name].capacity, capacity)
+        elif isinstance(event, ev.ReadyEnqueued):
             holds[event.task_id] = resources.get(event.flow.label, {})
             queued_at[event.task_id] = event.at
             for name, units in holds[event.task_id].items():

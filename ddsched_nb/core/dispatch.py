@@ -183,6 +183,12 @@ class Dispatcher:
             del self._returning[lease.lease_id]
         return back
 
+    def ask_all_again(self) -> None:
+        """A rule changed: whoever was denied or passed over is asked again."""
+        self._pressed.clear()
+        for gate in self._queue.closed_gates():
+            self._queue.open(gate)
+
     def set_weight(self, flow: Flow) -> None:
         """Takes a flow with another weight than before: its shares and its turns follow."""
         self._queue.set_weight(flow.key, flow.weight)

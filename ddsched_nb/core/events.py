@@ -267,6 +267,20 @@ class RequestPressureAdvisorySkipped(TaskEvent, frozen=True, gc=False):
     preferred: str
 
 
+class RunAdjusted(Event, frozen=True, gc=False):
+    """A setting was changed while the run went on; caps of models have an event of their own."""
+
+    setting: str
+    before: str
+    after: str
+
+
+class TaskCapacityChanged(Event, frozen=True, gc=False):
+    """There is more or less of the scheduler's resources from now on; less lets holders finish."""
+
+    capacities: dict[str, int]
+
+
 class FlowWeightChanged(Event, frozen=True, gc=False):
     """A flow's share is drawn by another weight from now on."""
 
@@ -342,6 +356,8 @@ EVENTS: tuple[type[Event], ...] = (
     TaskSlotsYielded,
     TaskSlotsRetaken,
     RequestPressureAdvisorySkipped,
+    RunAdjusted,
+    TaskCapacityChanged,
     FlowWeightChanged,
     AdmissionDenied,
     QueueDrained,

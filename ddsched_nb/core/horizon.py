@@ -109,6 +109,14 @@ class Horizon:
         # since as many groups may be open as there are rows.
         self._coming: dict[int, dict[str, int]] = {}
         self._all_coming = dict.fromkeys(self._columns, 0)
+        self._most_queued = 0
+        self.recapacitate()
+
+    def recapacitate(self) -> None:
+        """Takes the capacities as they are now."""
+        capacities = self._dispatcher.admission.capacities
+        for resource, place in self._places.items():
+            place.capacity = capacities[resource]
         self._most_queued = max(
             _QUEUED_OF_ALL * capacities[SUBMISSION], _QUEUED_OF_WAITING * capacities[LLM_WAIT]
         )

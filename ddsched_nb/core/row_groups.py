@@ -143,6 +143,8 @@ class RowGroupGovernor:
             raise ConfigError(f"max_open is {max_open}; give at least 1")
         self.plan = plan
         self.cap = len(plan) if max_open is None else max_open
+        # What `adaptive` may go up to, also if it is asked for later.
+        self._most = self.cap if adaptive else len(plan)
         self.adaptive = adaptive
         self.target = 1 if adaptive else self.cap
         self.blocked: BlockReason | None = None
@@ -201,6 +203,22 @@ class RowGroupGovernor:
         self._open.add(group.index)
         self.open_rows += group.size
         return group
+
+    def ask(self, wanted: int | None) -> TargetChange | None:
+        """Keeps a number of row groups open from now on, or follows the work again.
+
+        Args:
+            wanted: The number, at least 1; None follows the work.
+        """
+        before = self.target
+        self.adaptive = wanted is None
+        if wanted is None:
+            self.cap = self._most
+            self.target = min(self.cap, max(1, self.open_groups))
+        else:
+            self.cap = self.target = wanted
+        self.blocked = None
+        return TargetChange(before, self.target, "asked") if before != self.target else None
 
     def consider(self, demand: Demand) -> TargetChange | None:
         """Raises the target by one if there is reason to; `blocked` says why not otherwise."""

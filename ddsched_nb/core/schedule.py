@@ -8,17 +8,27 @@ again. It must not know workers, values or models' answers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ddsched_nb.core.blocked import Blocked, Cause, QueueBlock, opened_by
 from ddsched_nb.core.dispatch import Denied, Dispatch, Dispatcher
 from ddsched_nb.core.frontier import Frontier, FrontierDelta, TaskState
 from ddsched_nb.core.horizon import Horizon
-from ddsched_nb.core.model import FlowKey, Lease, ReadyTask, ReleaseStatus, RowGroup, Task
+from ddsched_nb.core.model import (
+    FlowKey,
+    Lease,
+    ReadyTask,
+    ReleaseStatus,
+    ResourceKey,
+    RowGroup,
+    Task,
+)
+from ddsched_nb.core.pressure import Advisory
 from ddsched_nb.core.resolver import Resolver
 from ddsched_nb.core.retries import Deferrals, Deferred
 from ddsched_nb.core.row_groups import FULL, BlockReason, RowGroupGovernor, TargetChange
+from ddsched_nb.core.task_policies import TaskPolicy
 from ddsched_nb.core.weight import check_weight
 
 
@@ -76,7 +86,7 @@ class Schedule:
         self.dispatcher = dispatcher
         self.governor = governor
         self.deferrals = deferrals
-        self._horizon = horizon if governor.adaptive else None
+        self._horizon = horizon
         self._targets: list[TargetChange] = []
         self._told: BlockReason | None = None
         self._starts: dict[int, int] = {}
@@ -172,6 +182,29 @@ class Schedule:
         if status is ReleaseStatus.RELEASED:
             self._running -= 1
         return status
+
+    def set_capacities(self, capacities: Mapping[ResourceKey, int]) -> None:
+        """Changes what exists of some of the scheduler's resources."""
+        self.dispatcher.admission.set_capacities(capacities)
+        self.dispatcher.ask_all_again()
+        if self._horizon is not None:
+            self._horizon.recapacitate()
+
+    def set_row_groups(self, wanted: int | None) -> None:
+        """Keeps a number of row groups open, or follows the work if None."""
+        change = self.governor.ask(wanted)
+        if change is not None:
+            self._targets.append(change)
+
+    def set_policy(self, policy: TaskPolicy) -> None:
+        """Lets another task policy decide from now on."""
+        self.dispatcher.admission.set_policy(policy)
+        self.dispatcher.ask_all_again()
+
+    def set_advisory(self, advisory: Advisory | None) -> None:
+        """Heeds the pressure of models from now on, or not."""
+        self.dispatcher.advisory = advisory
+        self.dispatcher.ask_all_again()
 
     def set_weight(self, column: str, weight: float) -> tuple[FlowKey, float]:
         """Gives the flow of a column another weight, finite and above 0.
@@ -291,7 +324,7 @@ class Schedule:
     def _widen(self, now: float) -> bool:
         """Lets one more row group be open, if slots are without work."""
         self._closed_until = math.inf
-        if self._horizon is None:
+        if self._horizon is None or not self.governor.adaptive:
             return False
         demand = self._horizon.demand(now)._replace(storing=self._being_stored)
         change = self.governor.consider(demand)

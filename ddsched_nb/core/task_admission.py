@@ -82,6 +82,29 @@ class TaskAdmission:
         self._owed: dict[int, Resources] = {}
         self._last_id = 0
 
+    def set_capacities(self, capacities: Mapping[ResourceKey, int]) -> None:
+        """Changes what exists of some resources. Less than is leased lets the holders finish.
+
+        Raises:
+            ConfigError: A capacity is below 1, or a resource is unknown.
+        """
+        for resource, capacity in capacities.items():
+            if capacity < 1 or resource not in self._capacities:
+                raise ConfigError(f"capacity of {resource!r} is {capacity}; give at least 1")
+        for resource, capacity in capacities.items():
+            self._free[resource] += capacity - self._capacities[resource]
+            self._capacities[resource] = capacity
+        self._shares = self._draw_shares()
+
+    def set_policy(self, policy: TaskPolicy) -> None:
+        """Lets another policy decide from now on; what is owed stays owed."""
+        self._policy = policy
+
+    @property
+    def policy(self) -> TaskPolicy:
+        """The policy in force."""
+        return self._policy
+
     def register(self, flow: Flow) -> None:
         """Makes a flow known, so that shares are drawn over all who may come.
 

@@ -27,6 +27,7 @@ class SlotsLaw:
         self._patience_s = patience_s
         self.broken: list[str] = []
         self._free: Counter[str] = Counter()
+        self._capacities: dict[str, int] = {}
         self._needs: dict[str, dict[str, int]] = {}
         self._queued: dict[str, str] = {}
         self._waiting: Counter[str] = Counter()
@@ -64,8 +65,14 @@ class SlotsLaw:
 
     def _started(self, event: ev.SchedulerJobStarted) -> None:
         self._free.update(event.capacities)
+        self._capacities = dict(event.capacities)
         self._needs = {shape.flow: dict(shape.resources) for shape in event.flows.values()}
         self._watching = True
+
+    def _resized(self, event: ev.TaskCapacityChanged) -> None:
+        for name, capacity in event.capacities.items():
+            self._free[name] += capacity - self._capacities[name]
+            self._capacities[name] = capacity
 
     def _enqueued(self, event: ev.ReadyEnqueued) -> None:
         self._queued[event.task_id] = event.flow.label
@@ -123,6 +130,7 @@ class SlotsLaw:
 
 _BOOKS: dict[type, Callable[[SlotsLaw, Any], None]] = {
     ev.SchedulerJobStarted: SlotsLaw._started,
+    ev.TaskCapacityChanged: SlotsLaw._resized,
     ev.ReadyEnqueued: SlotsLaw._enqueued,
     ev.TaskLeaseAcquired: SlotsLaw._leased,
     ev.TaskLeaseReleased: SlotsLaw._released,

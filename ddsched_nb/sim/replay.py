@@ -127,6 +127,10 @@ class _Player:
             # The label stands for the key: equal flows have equal labels.
             self._flows[shape.flow] = Flow(_key(shape.flow), shape.weight, held)
 
+    def resized(self, event: ev.TaskCapacityChanged) -> None:
+        if self._tasks is not None:
+            self._tasks.set_capacities({ResourceKey(n): c for n, c in event.capacities.items()})
+
     def weighed(self, event: ev.FlowWeightChanged) -> None:
         label = event.flow.label
         self._flows[label] = self._flows[label]._replace(weight=event.after)
@@ -296,6 +300,7 @@ def _key(label: str) -> FlowKey:
 
 _PLAYS: dict[type, Any] = {
     ev.SchedulerJobStarted: _Player.started,
+    ev.TaskCapacityChanged: _Player.resized,
     ev.FlowWeightChanged: _Player.weighed,
     ev.ReadyEnqueued: _Player.enqueued,
     ev.TaskLeaseAcquired: _Player.leased,

@@ -193,7 +193,7 @@ def test_a_late_peer_that_opens_gets_the_next_released_slot() -> None:
     assert desk.names() == ["a"]
 
 
-def test_r02_a_local_task_is_never_under_pressure() -> None:
+def test_a_local_task_is_never_under_pressure() -> None:
     desk = Desk(1)
     desk.queue(A)
     desk.queue(LOCALS)

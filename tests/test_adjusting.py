@@ -1,0 +1,129 @@
+"""Settings that change while a run goes on: each acts, each is an event; bad ones are refused."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import ddsched_nb as dd
+from ddsched_nb.core import events as ev
+from ddsched_nb.errors import ConfigError
+
+
+def pipeline(cap: int = 4) -> dd.Pipeline:
+    profile = dd.EndpointProfile(model="m", capacity=64, latency=dd.Latency(mean_s=0.02))
+    return dd.Pipeline(
+        columns=[
+            dd.Column("n", generate=list),
+            dd.ModelColumn("a", model="writer", prompt="{{ n }}"),
+            dd.ModelColumn("b", model="writer", prompt="{{ a }}"),
+        ],
+        models=[dd.Model("writer", provider="p", id="m", max_parallel_requests=cap)],
+        providers=[dd.SimulatedProvider("p", [profile])],
+    )
+
+
+FIXED = dd.RequestAdmissionConfig(limit="fixed")
+
+
+def start(rows: int = 300, **config: Any) -> dd.Run:
+    settings = {"buffer_size": 10, "request_admission": FIXED, **config}
+    return dd.start(pipeline(), rows=rows, config=dd.RunConfig(**settings))
+
+
+def most_in_flight(record: dd.RunRecord, since: float, until: float = 1e18) -> int:
+    taken = [e for e in record.select(ev.RequestLeaseAcquired) if since < e.at < until]
+    return max((event.in_flight for event in taken), default=0)
+
+
+async def test_a_cap_acts_up_and_down() -> None:
+    run = start()
+    await asyncio.sleep(0.15)
+    run.adjust(caps={"writer": 16})
+    await asyncio.sleep(0.3)
+    run.adjust(caps={"writer": 2})
+    await asyncio.sleep(0.2)
+    run.adjust(caps={"writer": 32})
+    await run
+    up, down, up_again = run.record.select(ev.RequestEffectiveCapChanged)
+    assert (up.cap, down.cap, up_again.cap) == (16, 2, 32)
+    assert most_in_flight(run.record, 0, up.at) == 4
+    assert most_in_flight(run.record, up.at, down.at) == 16
+    assert most_in_flight(run.record, down.at + 0.1, up_again.at) <= 2
+    assert most_in_flight(run.record, up_again.at) == 32
+    assert run.summary().finished == 300
+    assert dd.replay(run.record, FIXED).leases == 0
+
+
+async def test_row_groups_follow_a_number_and_the_work_again() -> None:
+    run = start()
+    await asyncio.sleep(0.1)
+    run.adjust(row_groups=5)
+    await asyncio.sleep(0.1)
+    assert len(run.statistics().open_groups) == 5
+    run.adjust(row_groups="adaptive")
+    await run
+    asked = [e for e in run.record.select(ev.RunAdjusted) if e.setting == "row_groups"]
+    assert [(e.before, e.after) for e in asked] == [("adaptive", "5"), ("5", "adaptive")]
+    assert "asked" in {e.reason for e in run.record.select(ev.RowGroupAdmissionTargetChanged)}
+    assert run.summary().finished == 300
+
+
+async def test_task_slots_policy_and_advisory() -> None:
+    run = start(max_in_flight_tasks=3)
+    await asyncio.sleep(0.1)
+    run.adjust(max_in_flight_tasks=40, request_pressure_advisory=False)
+    await asyncio.sleep(0.1)
+    run.adjust(max_in_flight_tasks=2, task_policy="bounded_borrow", request_pressure_advisory=True)
+    await asyncio.sleep(0.2)
+    statistics = run.statistics()
+    assert sum(column.running for column in statistics.columns) <= 2 + 8, "waiting ones aside"
+    run.adjust(max_in_flight_tasks=40)
+    await run
+    told = [(e.setting, e.before, e.after) for e in run.record.select(ev.RunAdjusted)]
+    assert told == [
+        ("max_in_flight_tasks", "3", "40"),
+        ("request_pressure_advisory", "True", "False"),
+        ("max_in_flight_tasks", "40", "2"),
+        ("task_policy", "strict_fair", "bounded_borrow"),
+        ("request_pressure_advisory", "False", "True"),
+        ("max_in_flight_tasks", "2", "40"),
+    ]
+    assert run.summary().finished == 300
+    snapshots = run.record.select(ev.SchedulerHealthSnapshot)
+    assert snapshots[-1].running == 0
+    assert snapshots[-1].available["submission"] == 40
+    assert dd.replay(run.record, FIXED).leases == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"caps": {"writr": 3}}, "did you mean 'writer'"),
+        ({"caps": {"writer": 0}}, "cap of model 'writer' is 0"),
+        ({"weights": {"a": float("nan")}}, "finite number above 0"),
+        ({"row_groups": 0}, "whole number of at least 1"),
+        ({"row_groups": "many"}, "whole number of at least 1"),
+        ({"max_in_flight_tasks": 0}, "max_in_flight_tasks is 0"),
+        ({"task_policy": "free"}, "task_policy is 'free'"),
+        ({"capz": {}}, "unknown field 'capz'; did you mean 'caps'"),
+    ],
+)
+async def test_a_bad_value_is_refused_at_once_and_changes_nothing(
+    changes: dict[str, Any], said: str
+) -> None:
+    run = start(rows=10)
+    with pytest.raises(ConfigError, match=said):
+        run.adjust(**changes)
+    await run
+    assert not run.record.select(ev.RunAdjusted, ev.FlowWeightChanged)
+
+
+async def test_a_change_after_the_end_does_nothing() -> None:
+    run = start(rows=4)
+    await run
+    run.adjust(row_groups=3)
+    await asyncio.sleep(0)
+    assert not run.record.select(ev.RunAdjusted)
