@@ -6,6 +6,7 @@ Perfetto's own trace processor is a binary that its package fetches on first use
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 from collections import Counter, defaultdict
@@ -18,14 +19,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ddsched_nb as dd
 from ddsched_nb.analysis.metrics import metrics
 from ddsched_nb.bench.perfetto.spans import SLOTS, Span, split_task_id
 from ddsched_nb.bench.perfetto.trace import perfetto_trace
 from ddsched_nb.bench.perfetto.tracks import lay_out
 from ddsched_nb.bench.suite.cases import CASES, OWN_CASES
 from ddsched_nb.core import events as ev
-from ddsched_nb.core.model import PoolKey
-from ddsched_nb.errors import RecordError
+from ddsched_nb.core.model import FlowKey, PoolKey
+from ddsched_nb.errors import RecordError, RunCancelled
 from ddsched_nb.record import RunRecord
 from ddsched_nb.sim.record import SimulatedRecord
 from ddsched_nb.sim.simulate import simulate
@@ -472,3 +474,75 @@ def test_the_name_of_a_task_says_what_it_is(task_id: str, parts: tuple[object, .
 def test_a_trace_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="cannot write the trace"):
         perfetto_trace(RunRecord()).save(tmp_path / "no" / "trace.json")
+
+
+async def test_a_real_run_that_is_paused_and_cancelled() -> None:
+    profile = dd.EndpointProfile(model="m", capacity=4, latency=0.02, retry_after_s=0.05)
+    with dd.EmbeddedEndpoint([profile]) as endpoint:
+        pipeline = dd.Pipeline(
+            providers=[dd.OpenAICompatible("here", base_url=endpoint.base_url)],
+            models=[dd.Model("writer", provider="here", id="m", max_parallel_requests=8)],
+            columns=[dd.ModelColumn("text", model="writer", prompt="Write {{ n }}.")],
+        )
+        config = dd.RunConfig(progress=False)
+        run = dd.start(pipeline, table={"n": list(range(200))}, config=config)
+        await asyncio.sleep(0.2)
+        run.pause()
+        run.resume()
+        run.cancel()
+        with pytest.raises(RunCancelled):
+            await run
+    events = events_of(run.record)
+    assert complaints(events) == []
+    found = imported(events, long_first=True)
+    assert (found.dropped, found.nested, found.lost) == ([], [], [])
+    assert {"run_paused", "run_resumed", "cancelled"} <= {e["name"] for e in events}
+    # What was asked and not answered ends with its task; the row groups are left open.
+    cut = {e["cat"] for e in events if e["ph"] == "X" and "cut" in e["args"]}
+    assert cut == {"row_group"}
+
+
+def test_an_arrow_starts_within_its_task_where_the_next_begins_in_the_same_microsecond() -> None:
+    pool = PoolKey("p", "m")
+    us = 1e-6
+    record = RunRecord(
+        [
+            ev.WorkerSpawned(0.0, 1, "a/0/0", "a", 0, 0),
+            ev.RequestWaitStarted(9.6 * us, 1, pool, 1, "a/0/0", 1),
+            ev.RequestWaitCancelled(9.7 * us, 2, pool, 1),
+            ev.TaskCompleted(9.8 * us, 2, "a/0/0", "cancelled"),
+            ev.WorkerSpawned(9.9 * us, 3, "a/0/1", "a", 0, 1),
+            ev.TaskCompleted(30 * us, 4, "a/0/1", "done"),
+        ]
+    )
+    events = events_of(record)
+    tasks = [e for e in events if e["ph"] == "X" and e["cat"] == "task"]
+    assert [(e["tid"], e["ts"], e["dur"]) for e in tasks] == [
+        (tasks[0]["tid"], 0, 10),
+        (tasks[0]["tid"], 10, 20),
+    ]
+    for long_first in (True, False):
+        [(start, end)] = imported(events, long_first=long_first).arrows
+        assert (start["args"]["task"], end["args"]["task"]) == ("a/0/0", "a/0/0")
+
+
+def test_what_a_dropped_row_had_queued_leaves_the_queue_with_it() -> None:
+    flow = FlowKey("local", ("a",))
+    shape = ev.FlowShape(flow.label, 1.0, {"submission": 1})
+    record = RunRecord(
+        [
+            ev.SchedulerJobStarted(0.0, 1, 2, 1, ("a",), {"submission": 4}, {"a": shape}),
+            ev.ReadyEnqueued(1.0, 2, "a/0/0", flow),
+            ev.ReadyEnqueued(1.0, 3, "a/0/1", flow),
+            ev.ReadyEnqueued(1.0, 4, "b/0/1", flow),
+            ev.NonRetryableDropped(2.0, 5, "c/0/1", 1, "rejected"),
+            ev.RowGroupCheckpointed(3.0, 6, 0, 1, 1),
+        ]
+    )
+    levels = [(e["ts"], e["args"]) for e in events_of(record) if e["ph"] == "C"]
+    assert [(at, found["queued"]) for at, found in levels if "queued" in found] == [
+        (0, 0),
+        (1_000_000, 3),
+        (2_000_000, 1),
+        (3_000_000, 0),
+    ]
