@@ -1,4 +1,4 @@
-"""The command line: `ddsched-nb lab`, `serve`, `simulate`, `fuzz`.
+"""The command line: `ddsched-nb lab`, `serve`, `simulate`, `fuzz`, `perfetto`.
 
 Decides how arguments become calls, and how errors become one line and an exit status. Each command
 is a `Command` named in `COMMANDS`; heavy modules are imported by the command that needs them.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from ddsched_nb import cli_simulation
+from ddsched_nb import cli_perfetto, cli_simulation
 from ddsched_nb.errors import ConfigError, DdschedError
 
 if TYPE_CHECKING:
@@ -248,6 +248,13 @@ COMMANDS: tuple[Command, ...] = (
         _LAB_EXAMPLES,
         _add_lab_arguments,
         _lab,
+    ),
+    Command(
+        "perfetto",
+        "Turn the record of a run into a trace for https://ui.perfetto.dev.",
+        cli_perfetto.PERFETTO_EXAMPLES,
+        cli_perfetto.add_perfetto_arguments,
+        cli_perfetto.run_perfetto,
     ),
     Command(
         "serve",
