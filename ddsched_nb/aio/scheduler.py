@@ -23,7 +23,7 @@ from ddsched_nb.aio.worker import EndKind, TaskEnd, Worker, judge
 from ddsched_nb.core.dispatch import Dispatch
 from ddsched_nb.core.model import ResourceKey, RowGroup
 from ddsched_nb.core.run_limits import FailureWindow
-from ddsched_nb.core.schedule import Schedule
+from ddsched_nb.core.schedule import Schedule, ScheduleTurn
 from ddsched_nb.errors import (
     RunCancelled,
     RunError,
@@ -179,7 +179,7 @@ class Scheduler:
 
     def _turn(self) -> None:
         self._soon = None
-        turn = self._schedule.advance(self.loop.time(), batch=BATCH)
+        turn = self._decide()
         unspawned = deque(turn.dispatched)
         try:
             if self._seats is not None:
@@ -204,6 +204,17 @@ class Scheduler:
             self.wake()
         elif not (self._tasks or self._writes) and self._timer is None:
             self._settle()
+
+    def _decide(self) -> ScheduleTurn:
+        try:
+            return self._schedule.advance(self.loop.time(), batch=BATCH)
+        except Exception as error:
+            # A bug of ours, or of a policy that a user wrote: a run that hangs would not say so.
+            self._fail_because(error)
+            begun = self._schedule.begun
+            for dispatch in begun.dispatched:
+                self._undo(dispatch)
+            return begun._replace(dispatched=[], more=False, next_deadline=math.inf)
 
     def _measure_lag(self, since: float) -> None:
         lag = self.loop.time() - since

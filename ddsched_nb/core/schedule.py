@@ -91,6 +91,8 @@ class Schedule:
         self._told: BlockReason | None = None
         self._starts: dict[int, int] = {}
         self._ready: list[Task] = []
+        # The turn that is being taken: what it has done so far, should something raise.
+        self.begun = ScheduleTurn([], [], [], [], [], False, math.inf, [])
         self._running = 0
         self._closed_until = math.inf
         self._paused = False
@@ -150,6 +152,7 @@ class Schedule:
         # What runs may end, also while nothing starts.
         returned = self.dispatcher.returned()
         turn = ScheduleTurn([], [], [], [], [], False, math.inf, [], None, returned)
+        self.begun = turn
         if self._stopped or self._paused:
             return turn
         self.dispatcher.look_around(now)

@@ -228,6 +228,26 @@ async def test_f22_nothing_in_flight_and_no_timer_ends_the_run(
         await asyncio.wait_for(bench.scheduler.run(), 5)
 
 
+@pytest.mark.parametrize("calls", [0, 3])
+async def test_a_decision_that_raises_fails_the_run_and_does_not_hang(
+    monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    bench = wire([(column("w"), lambda row, _: asyncio.sleep(0.001))], rows=8)
+    policy, left = bench.admission.policy.decide, [calls]
+
+    def decide(*asked: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise ZeroDivisionError("a policy of one's own")
+        return policy(*asked)
+
+    monkeypatch.setattr(bench.admission.policy, "decide", decide)
+    with pytest.raises(RunError, match="ZeroDivisionError") as caught:
+        await asyncio.wait_for(bench.scheduler.run(), 5)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert bench.admission.leases == 0
+
+
 async def test_f27_no_event_is_built_without_a_listener(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = wire([(column("w"), lambda row, _: 1)], rows=8)
     bench.bus.listening = False
