@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from ddsched_nb.aio.context import CallContext
     from ddsched_nb.aio.correlation import Correlation, current_correlation
     from ddsched_nb.aio.limiter import RequestLimiter
+    from ddsched_nb.analysis.causes import IdleCause
     from ddsched_nb.analysis.fit import Fit, fit
+    from ddsched_nb.analysis.idle import IdleReport, explain_idle
     from ddsched_nb.analysis.metrics import Metrics, metrics
     from ddsched_nb.clients.capacity import OtherTenants, Outage, Ramp, RandomWalk, Sine
     from ddsched_nb.clients.embedded import EmbeddedEndpoint
@@ -59,6 +61,8 @@ __all__ = [
     "FuzzFailure",
     "FuzzReport",
     "Hold",
+    "IdleCause",
+    "IdleReport",
     "ImageColumn",
     "Latency",
     "LimitTrial",
@@ -92,6 +96,7 @@ __all__ = [
     "charts",
     "current_correlation",
     "errors",
+    "explain_idle",
     "find_workload",
     "fit",
     "forecast",
@@ -119,6 +124,8 @@ _HOME = {
     "FuzzFailure": "sim.fuzz",
     "FuzzReport": "sim.fuzz",
     "Hold": "workloads.base",
+    "IdleCause": "analysis.causes",
+    "IdleReport": "analysis.idle",
     "ImageColumn": "model_columns",
     "Latency": "clients.latency",
     "LimitTrial": "sim.trial",
@@ -150,6 +157,7 @@ _HOME = {
     "TaskStory": "core.story",
     "Workload": "workloads.base",
     "current_correlation": "aio.correlation",
+    "explain_idle": "analysis.idle",
     "find_workload": "workloads",
     "fit": "analysis.fit",
     "forecast": "sim.forecast",

@@ -49,7 +49,8 @@ class ResourceMetrics:
     Attributes:
         name: The scheduler's resource, or the label of a pool.
         window_s: Seconds from its stream's first event to the last.
-        capacity_s: What there was: capacity (of a pool its cap, not its limit) over the window.
+        capacity_s: What there was: capacity (of a pool its highest cap so far, not its limit) over
+            the window.
         busy_s: What was held.
         idle_s: What was not.
         starved_s: Idle while something of it was queued.
@@ -146,6 +147,7 @@ class _Gauge:
     capacity: int
     held: int = 0
     queued: int = 0
+    existed: float = 0.0
     busy: float = 0.0
     squares: float = 0.0
     idle: float = 0.0
@@ -156,6 +158,7 @@ class _Gauge:
 
     def pass_time(self, seconds: float) -> None:
         idle = max(0, self.capacity - self.held)
+        self.existed += self.capacity * seconds
         self.busy += self.held * seconds
         self.squares += self.held**2 * seconds
         self.idle += idle * seconds
@@ -170,7 +173,7 @@ class _Gauge:
         return ResourceMetrics(
             name,
             window,
-            self.capacity * window,
+            self.existed,
             self.busy,
             self.idle,
             self.starved,
@@ -311,6 +314,8 @@ def _request_gauges(
         label = event.pool.label
         if isinstance(event, ev.RequestResourceRegistered):
             gauges[label] = _Gauge(max(1, event.cap))
+        elif isinstance(event, ev.RequestEffectiveCapChanged):
+            gauges[label].capacity = max(gauges[label].capacity, event.cap)
         elif isinstance(event, ev.RequestWaitStarted):
             waiting[event.waiter_id] = (event.at, event.task_id)
             gauges[label].queued += 1
