@@ -33,6 +33,7 @@ class Hindsight:
         begins: When they began.
         queued: How often a task of each flow was queued.
         calls: How many calls waited for each pool.
+        used: The pools that calls waited for, or had permits of.
         silent: From when to when each pool was known to serve nothing.
     """
 
@@ -46,6 +47,7 @@ class Hindsight:
     ends: list[float] = field(default_factory=lambda: [-math.inf, -math.inf])
     queued: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
+    used: set[str] = field(default_factory=set)
     silent: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
 
@@ -109,6 +111,9 @@ def _note_request(
 ) -> None:
     if isinstance(event, ev.RequestWaitStarted):
         found.calls[event.pool.label] += 1
+        found.used.add(event.pool.label)
+    elif isinstance(event, ev.RequestLeaseAcquired):
+        found.used.add(event.pool.label)
     elif isinstance(event, ev.RequestLeaseReleased):
         if event.outcome is OutcomeKind.SUCCESS:
             suspects.pop(event.pool.label, None)

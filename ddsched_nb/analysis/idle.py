@@ -315,9 +315,9 @@ class _Reader:
         scheduler = {
             name: ledger.summed(splits) for name, ledger in self._ledgers.items() if name in wanted
         }
-        calls = self._seen.calls
+        used = self._seen.used
         requests = {
-            name: ledger.summed(splits) for name, ledger in self._of_pools.items() if calls[name]
+            name: ledger.summed(splits) for name, ledger in self._of_pools.items() if name in used
         }
         return IdleReport(scheduler, requests)
 
