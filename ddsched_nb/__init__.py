@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from ddsched_nb.aio.correlation import Correlation, current_correlation
     from ddsched_nb.aio.limiter import RequestLimiter
     from ddsched_nb.aio.sinks import JsonLinesSink
+    from ddsched_nb.analysis.causes import IdleCause
     from ddsched_nb.analysis.compare import Comparison, compare
     from ddsched_nb.analysis.fit import Fit, fit
+    from ddsched_nb.analysis.idle import IdleReport, explain_idle
     from ddsched_nb.analysis.metrics import Metrics, metrics
     from ddsched_nb.analysis.timelines import TaskTimeline, Timelines, task_timelines
     from ddsched_nb.capacity_plan import CapacityPlan, CapacityValue
@@ -66,6 +68,8 @@ __all__ = [
     "FuzzFailure",
     "FuzzReport",
     "Hold",
+    "IdleCause",
+    "IdleReport",
     "ImageColumn",
     "JsonLinesSink",
     "Latency",
@@ -103,6 +107,7 @@ __all__ = [
     "compare",
     "current_correlation",
     "errors",
+    "explain_idle",
     "find_workload",
     "fit",
     "forecast",
@@ -134,6 +139,8 @@ _HOME = {
     "FuzzFailure": "sim.fuzz",
     "FuzzReport": "sim.fuzz",
     "Hold": "workloads.base",
+    "IdleCause": "analysis.causes",
+    "IdleReport": "analysis.idle",
     "ImageColumn": "model_columns",
     "JsonLinesSink": "aio.sinks",
     "Latency": "clients.latency",
@@ -169,6 +176,7 @@ _HOME = {
     "Workload": "workloads.base",
     "compare": "analysis.compare",
     "current_correlation": "aio.correlation",
+    "explain_idle": "analysis.idle",
     "find_workload": "workloads",
     "fit": "analysis.fit",
     "forecast": "sim.forecast",

@@ -49,7 +49,8 @@ class ResourceMetrics:
     Attributes:
         name: The scheduler's resource, or the label of a pool.
         window_s: Seconds from its stream's first event to the last.
-        capacity_s: What there was: capacity (of a pool its cap, not its limit) over the window.
+        capacity_s: What there was: capacity (of a pool its highest cap so far, not its limit) over
+            the window.
         busy_s: What was held.
         idle_s: What was not.
         starved_s: Idle while something of it was queued.
@@ -317,6 +318,8 @@ def _request_gauges(
         label = event.pool.label
         if isinstance(event, ev.RequestResourceRegistered):
             gauges[label] = _Gauge(max(1, event.cap))
+        elif isinstance(event, ev.RequestEffectiveCapChanged):
+            gauges[label].capacity = max(gauges[label].capacity, event.cap)
         elif isinstance(event, ev.RequestWaitStarted):
             waiting[event.waiter_id] = (event.at, event.task_id)
             gauges[label].queued += 1

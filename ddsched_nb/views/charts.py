@@ -17,6 +17,7 @@ from ddsched_nb.core.events import Event
 from ddsched_nb.core.model import PoolKey
 from ddsched_nb.errors import ConfigError
 from ddsched_nb.views.comparison import comparison, makespans, trial
+from ddsched_nb.views.idle import idle_causes
 from ddsched_nb.views.look import bar_legend, colours, dashes, finish, legend
 from ddsched_nb.views.series import (
     PoolSeries,
@@ -160,6 +161,7 @@ def tokens_by_column(record_or_events: Source) -> alt.LayerChart:
 __all__ = [
     "CHARTS",
     "comparison",
+    "idle_causes",
     "limit_over_time",
     "makespans",
     "row_groups",
@@ -174,6 +176,7 @@ CHARTS: Final[tuple[Callable[[Source], alt.LayerChart], ...]] = (
     row_progress,
     row_groups,
     task_slots,
+    idle_causes,
     tokens_by_column,
 )
 

@@ -46,9 +46,9 @@ def legend(names: list[str]) -> alt.Legend:
     )
 
 
-def bar_legend() -> alt.Legend:
-    """A legend above the plot, of squares."""
-    return alt.Legend(orient="top", offset=10, symbolType="square", symbolSize=120)
+def bar_legend(columns: int = 0) -> alt.Legend:
+    """A legend above the plot, of squares; in one row unless it has columns."""
+    return alt.Legend(orient="top", offset=10, columns=columns, symbolType="square", symbolSize=120)
 
 
 def colours(names: list[str]) -> alt.Scale:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import altair as alt
 import pytest
 
+import ddsched_nb as dd
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import OutcomeKind, PoolKey
 from ddsched_nb.errors import ConfigError
@@ -18,6 +19,7 @@ from ddsched_nb.views import renderer
 from ddsched_nb.views.charts import (
     CHARTS,
     Source,
+    idle_causes,
     limit_over_time,
     makespans,
     row_progress,
@@ -202,3 +204,44 @@ def test_makespans_stand_beside_what_was_possible() -> None:
         makespans({})
     with pytest.raises(ConfigError, match="'m' has no bound"):
         makespans({"m": simulate("million-rows", rows=5)})
+
+
+def test_idle_causes_are_stacked_to_what_was_idle() -> None:
+    record = simulate("tight", rows=60)
+    drawn = idle_causes(record).to_dict()
+    rows = [row for found in drawn["datasets"].values() for row in found]
+    assert drawn["title"]["text"] == "Why slots of submission were idle"
+    found = dd.explain_idle(record)["submission"]
+    assert {row["cause"] for row in rows} == {
+        *map(str, list(found.causes)[:7]),
+        *(["other causes"] if len(found.causes) > 7 else []),
+    }
+    spans = sorted({row["at"] for row in rows})
+    areas = [row["slots"] * (spans[1] - spans[0]) for row in rows if row["at"] < spans[-1]]
+    assert sum(areas) == pytest.approx(found.idle_s, rel=1e-3)
+    chosen = idle_causes(record, "local/model-a/chat").to_dict()
+    assert "local/model-a/chat" in chosen["title"]["text"]
+    with pytest.raises(ConfigError, match=r"'gpu'.* has: submission, llm_wait"):
+        idle_causes(record, "gpu")
+
+
+def test_idle_causes_of_few_steps_are_exact(events: list[ev.Event]) -> None:
+    drawn = idle_causes(events, "local/judge-large/chat").to_dict()
+    rows = [row for found in drawn["datasets"].values() for row in found if row["slots"]]
+    assert [(row["at"], row["slots"]) for row in rows] == [
+        (0.0, 8.0),
+        (1.0, 7.0),
+        (3.0, 8.0),
+        (3.2, 8.0),
+    ]
+
+
+@pytest.mark.parametrize("cut", [3, 40, 400, 2_000])
+def test_idle_causes_of_a_record_that_is_cut(cut: int) -> None:
+    record = simulate("tight", rows=60)
+    assert idle_causes(record.events[cut:]).to_dict()["title"]["text"]
+
+
+def test_nothing_idle_is_answered() -> None:
+    with pytest.raises(ConfigError, match="nothing was idle"):
+        idle_causes([])
