@@ -48,7 +48,7 @@ FLOORS = (
     ("views",),
     ("bench", "integrations"),
     ("",),  # the package itself, which names what is public
-    ("cli_simulation", "cli"),
+    ("cli_simulation", "cli_suite", "cli"),
 )
 # The one exception: what a notebook shows of these is a view, imported when it is asked for.
 MAY_SHOW = {("run", "_repr_mimebundle_"), ("record", "_repr_mimebundle_")}
