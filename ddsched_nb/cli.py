@@ -1,4 +1,4 @@
-"""The command line: `ddsched-nb lab`, `serve`, `simulate`, `fuzz`, `perfetto`.
+"""The command line: `ddsched-nb lab`, `serve`, `simulate`, `suite`, `fuzz`, `perfetto`.
 
 Decides how arguments become calls, and how errors become one line and an exit status. Each command
 is a `Command` named in `COMMANDS`; heavy modules are imported by the command that needs them.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from ddsched_nb import cli_perfetto, cli_simulation
+from ddsched_nb import cli_perfetto, cli_simulation, cli_suite
 from ddsched_nb.errors import ConfigError, DdschedError
 
 if TYPE_CHECKING:
@@ -269,6 +269,13 @@ COMMANDS: tuple[Command, ...] = (
         cli_simulation.SIMULATE_EXAMPLES,
         cli_simulation.add_simulate_arguments,
         cli_simulation.run_simulate,
+    ),
+    Command(
+        "suite",
+        "Run the idle suite: the reference's cases and ours, with all checks.",
+        cli_suite.SUITE_EXAMPLES,
+        cli_suite.add_suite_arguments,
+        cli_suite.run_suite,
     ),
 )
 

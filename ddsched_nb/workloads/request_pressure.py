@@ -11,9 +11,9 @@ from ddsched_nb.workloads.base import Expectation, Hold, Workload
 from ddsched_nb.workloads.parts import asking, row_ids
 
 
-def pipeline() -> Pipeline:
+def pipeline(cell_s: float = 0.001) -> Pipeline:
     """A pressured and an open model of two providers; the pressured one comes first by name."""
-    latency = Latency(mean_s=0.001)
+    latency = Latency(mean_s=cell_s)
     pressured = EndpointProfile(model="pressured", capacity=1, latency=latency)
     at_ease = EndpointProfile(model="open", capacity=1, latency=latency)
     return Pipeline(

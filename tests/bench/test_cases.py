@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ddsched_nb.bench.suite.cases import CASES, COMBINED, OWN_CASES, Case, Combined
+from ddsched_nb.bench.suite.cases import CASES, COMBINED, FULL_CASES, OWN_CASES, Case, Combined
 from ddsched_nb.bench.suite.table import Measured, measure, published
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import SUBMISSION
@@ -34,6 +34,18 @@ def test_each_ends_within_three_percent_of_its_bound(case: Case) -> None:
     assert it.record.result.summary.finished == case.workload.rows
     assert it.over_bound >= 1.0 - 1e-9, "a bound that is beaten is none"
     assert case.control or it.over_bound <= 1.03
+
+
+def test_full_mode_has_28_cases_of_which_those_that_differ_end_at_their_bounds() -> None:
+    assert [case.number for case in FULL_CASES] == list(range(1, 29))
+    assert {case.key for case in CASES} < {case.key for case in FULL_CASES}
+    quick = {(case.key, case.workload.rows) for case in CASES}
+    for case in FULL_CASES:
+        if (case.key, case.workload.rows) not in quick:
+            it = measure(case)
+            assert it.record.result.summary.finished == case.workload.rows
+            assert it.over_bound >= 1.0 - 1e-9
+            assert case.control or it.over_bound <= 1.03, case.key
 
 
 def test_adaptive_row_groups_use_what_a_narrow_horizon_leaves_idle() -> None:

@@ -218,6 +218,15 @@ def test_head_and_tail_count() -> None:
     assert oracle_makespan(works, ends(1), {}) == 13.0
 
 
+def test_bounds_know_who_holds_a_model_and_that_its_tasks_share_the_slots() -> None:
+    works = [task(n, (M, 1.0))._replace(holds={"slots": 1}) for n in range(6)]
+    held = {M: ends(4, cap=4)[M]._replace(held=4, held_until=10.0)}
+    # Nothing before 10, then six seconds of work on two slots.
+    assert lower_bound(works, held, {"slots": 2}) == (13.0, "slots")
+    half = {M: held[M]._replace(held=2)}
+    assert lower_bound(works, half, {"slots": 2}) == (3.0, "slots")
+
+
 def test_bounds_know_rates_knees_and_time() -> None:
     works = [task(n, (M, 1.0)) for n in range(10)]
     assert oracle_makespan(works, ends(9, requests_per_minute=60), {}) == 10.0

@@ -1,4 +1,4 @@
-"""The 22 quick cases of the reference's idle suite, and our own beside them, as workloads.
+"""The cases of the reference's idle suite, 22 quick and 28 full, and our own, as workloads.
 
 The knobs are those of Data Designer's pull request 661 (suite version 1.1). All its cases hold
 their slots while they wait for a permit, as the reference does; ours say what they do.
@@ -6,7 +6,9 @@ their slots while they wait for a permit, as the reference does; ours say what t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from ddsched_nb.clients.latency import Latency
@@ -19,10 +21,11 @@ from ddsched_nb.workloads.parts import asking, row_ids
 from ddsched_nb.workloads.real_pipeline_overlap import pipeline as overlap
 from ddsched_nb.workloads.request_pressure import pipeline as pressure
 
-__all__ = ["CASES", "COMBINED", "OWN_CASES", "Case"]
+__all__ = ["CASES", "COMBINED", "FULL_CASES", "OWN_CASES", "Case", "Combined"]
 
 _HOLDER_S = 0.05
 _CELL_S = 0.001
+_FAST_S = 0.0003
 
 
 class Case(NamedTuple):
@@ -36,6 +39,9 @@ class Case(NamedTuple):
         control: Whether it keeps a behaviour on purpose, for comparison.
         depends: First and second column of the chain that is measured.
         generations: Cells of it.
+        iterations: How often it is run.
+        service_s: What a cell of each kind takes, in seconds; as many cells of one as of another.
+        serving: The pipeline with cells that take other times.
     """
 
     number: int
@@ -45,6 +51,25 @@ class Case(NamedTuple):
     control: bool = False
     depends: tuple[str, ...] = ()
     generations: int = 0
+    iterations: int = 1
+    service_s: tuple[float, ...] = ()
+    serving: Callable[[tuple[float, ...]], Pipeline] | None = None
+
+    @property
+    def key(self) -> str:
+        """Sweep and name: no two cases have both in common."""
+        return f"{self.sweep}/{self.name}"
+
+    @property
+    def work_s(self) -> float:
+        """Seconds of service in all cells together."""
+        return self.generations / len(self.service_s) * sum(self.service_s)
+
+    def with_service(self, service_s: tuple[float, ...]) -> Case:
+        """The same case with cells that take other times, in the order of `service_s`."""
+        assert self.serving is not None, "every case of the suite says how"
+        work = replace(self.workload, pipeline=self.serving(service_s))
+        return self._replace(workload=work, service_s=service_s)
 
     @property
     def fixed_groups(self) -> int | None:
@@ -67,6 +92,7 @@ def _overlap(
     heavy_s: float = 0.003,
     weight: int = 0,
     control: bool = False,
+    iterations: int = 1,
 ) -> Case:
     config = RunConfig(
         buffer_size=buffer,
@@ -77,14 +103,31 @@ def _overlap(
         slots_while_waiting="hold",
     )
     stage = float(weight or slots // 4)
+    serving = functools.partial(_chains, fan_out, stage)
+    service = (heavy_s, _FAST_S)
     work = Workload(
         name=name,
         about=f"{fan_out} chains of {heavy_s * 1e3:g} ms and 0.3 ms on {slots} task slots",
-        pipeline=overlap(fan_out, heavy_s, 0.0003, weight=stage),
+        pipeline=serving(service),
         rows=rows,
         config=config,
     )
-    return Case(number, sweep, name, work, control, ("heavy", "fast"), 2 * fan_out * rows)
+    return Case(
+        number,
+        sweep,
+        name,
+        work,
+        control,
+        ("heavy", "fast"),
+        2 * fan_out * rows,
+        iterations,
+        service,
+        serving,
+    )
+
+
+def _chains(fan_out: int, weight: float, service_s: tuple[float, ...]) -> Pipeline:
+    return overlap(fan_out, *service_s, weight=weight)
 
 
 def _pressure(
@@ -110,86 +153,90 @@ def _pressure(
     work = Workload(
         name=name,
         about="two models of one permit each, of which the first is held by another for 50 ms",
-        pipeline=pressure(),
+        pipeline=_pair((_CELL_S,)),
         rows=rows,
         config=config,
         holds=(Hold("pressured", until_s=_HOLDER_S),),
     )
-    return Case(number, "adaptations", name, work, control, (), 2 * rows)
+    return Case(
+        number,
+        "adaptations",
+        name,
+        work,
+        control,
+        (),
+        2 * rows,
+        3 if adaptive else 1,
+        (_CELL_S,),
+        _pair,
+    )
 
 
-def _reference() -> Iterator[Case]:
-    for number, rows in enumerate((64, 128, 256), start=1):
-        yield _overlap(number, "row-scale", f"rows-{rows}", rows=rows)
-    for number, groups in ((4, 1), (5, 2), (6, 4)):
+def _pair(service_s: tuple[float, ...]) -> Pipeline:
+    return pressure(*service_s)
+
+
+def _reference(*, full: bool) -> Iterator[Case]:
+    numbers = iter(range(1, 29))
+    by_row = functools.partial(_overlap, buffer=1, fan_out=1)
+    for rows in (64, 128, 256, 512, 1024) if full else (64, 128, 256):
+        yield _overlap(next(numbers), "row-scale", f"rows-{rows}", rows=rows)
+    for groups in (1, 2, 4, 8) if full else (1, 2, 4):
         name = f"row-groups-{groups}"
-        yield _overlap(number, "row-group-concurrency", name, buffer=1, groups=groups, fan_out=1)
-    for number, buffer in ((7, 1), (8, 16), (9, 64)):
-        yield _overlap(number, "buffer-size", f"buffer-{buffer}", buffer=buffer)
-    for number, slots in ((10, 4), (11, 8)):
-        yield _overlap(
-            number, "llm-capacity", f"capacity-{slots}", buffer=1, slots=slots, fan_out=1
+        yield by_row(next(numbers), "row-group-concurrency", name, groups=groups)
+    for buffer in (1, 4, 16, 64, 256) if full else (1, 16, 64):
+        yield _overlap(next(numbers), "buffer-size", f"buffer-{buffer}", buffer=buffer)
+    for slots in (4, 8, 16) if full else (4, 8):
+        yield by_row(next(numbers), "llm-capacity", f"capacity-{slots}", slots=slots)
+    for name, weight in (("weight-custom-model-1", 1), ("weight-model-capacity", 0)):
+        yield _overlap(next(numbers), "custom-model-weight", name, weight=weight)
+    yield from _stress(numbers)
+    yield from _row_groups(numbers, rows=1024 if full else 512)
+    yield from _held(numbers, rows=512 if full else 128)
+
+
+def _stress(numbers: Iterator[int]) -> Iterator[Case]:
+    shape = functools.partial(_overlap, rows=1024, slots=16, heavy_s=0.006, iterations=3)
+    narrow, wide = "narrow-frontier-high-cap", "wide-frontier-high-cap"
+    yield shape(next(numbers), "stress-shape", narrow, buffer=1, groups=1, fan_out=1)
+    yield shape(next(numbers), "stress-shape", wide, groups=16)
+
+
+def _held(numbers: Iterator[int], *, rows: int) -> Iterator[Case]:
+    for name, advisory in (("control", False), ("advisory", True)):
+        yield _pressure(
+            next(numbers),
+            f"request-pressure-{name}",
+            rows=32,
+            adaptive=False,
+            advisory=advisory,
+            slots=1,
+            control=not advisory,
         )
-    yield _overlap(12, "custom-model-weight", "weight-custom-model-1", weight=1)
-    yield _overlap(13, "custom-model-weight", "weight-model-capacity")
-    yield _overlap(
-        14,
-        "stress-shape",
-        "narrow-frontier-high-cap",
-        rows=1024,
-        buffer=1,
-        groups=1,
-        slots=16,
-        fan_out=1,
-        heavy_s=0.006,
-    )
-    yield _overlap(
-        15,
-        "stress-shape",
-        "wide-frontier-high-cap",
-        rows=1024,
-        groups=16,
-        slots=16,
-        heavy_s=0.006,
-    )
-    yield from _row_groups()
-    yield _pressure(
-        19,
-        "request-pressure-control",
-        rows=32,
-        adaptive=False,
-        advisory=False,
-        slots=1,
-        control=True,
-    )
-    yield _pressure(
-        20, "request-pressure-advisory", rows=32, adaptive=False, advisory=True, slots=1
-    )
-    yield _pressure(
-        21,
-        "adaptive-request-pressure-control",
-        rows=128,
-        adaptive=True,
-        advisory=False,
-        slots=4,
-        control=True,
-    )
-    yield _pressure(
-        22, "adaptive-request-pressure-combined", rows=128, adaptive=True, advisory=True, slots=4
-    )
+    for name, advisory in (("control", False), ("combined", True)):
+        yield _pressure(
+            next(numbers),
+            f"adaptive-request-pressure-{name}",
+            rows=rows,
+            adaptive=True,
+            advisory=advisory,
+            slots=4,
+            control=not advisory,
+        )
 
 
-def _row_groups() -> Iterator[Case]:
+def _row_groups(numbers: Iterator[int], *, rows: int) -> Iterator[Case]:
     choices: tuple[tuple[str, int | Literal["adaptive"], int | None, bool], ...] = (
         ("fixed-low", 1, None, True),
         ("adaptive", "adaptive", 8, False),
         ("fixed-high", 8, None, True),
     )
-    for number, (name, groups, most, control) in enumerate(choices, start=16):
+    for name, groups, most, control in choices:
         yield _overlap(
-            number,
+            next(numbers),
             "adaptations",
             f"adaptive-row-groups-{name}",
+            rows=rows,
             buffer=1,
             groups=groups,
             most=most,
@@ -200,8 +247,11 @@ def _row_groups() -> Iterator[Case]:
         )
 
 
-CASES: tuple[Case, ...] = tuple(_reference())
+CASES: tuple[Case, ...] = tuple(_reference(full=False))
 """The reference's quick cases, in its order."""
+
+FULL_CASES: tuple[Case, ...] = tuple(_reference(full=True))
+"""The reference's full cases, in its order."""
 
 OWN_CASES: tuple[Case, ...] = (
     _pressure(
@@ -239,8 +289,16 @@ class Combined(NamedTuple):
     rows: int
     slots: int
 
-    def case(self, *, adaptive: bool, advisory: bool) -> Case:
-        """The setting with or without each of the two adaptations."""
+    def case(self, *, adaptive: bool, advisory: bool, stretch: float = 1.0) -> Case:
+        """The setting with or without each of the two adaptations.
+
+        Args:
+            adaptive: Whether the number of open row groups adapts; one is open otherwise.
+            advisory: Whether tasks of open models are preferred.
+            stretch: Everything takes so many times longer. In real time a call of 1 ms costs the
+                loop about half of that, so what is measured would be the processor.
+        """
+        serving = functools.partial(_three_held_one_open, self.slots)
         config = RunConfig(
             buffer_size=1,
             row_groups="adaptive" if adaptive else 1,
@@ -254,21 +312,26 @@ class Combined(NamedTuple):
         work = Workload(
             name=f"combined-{name}",
             about="three models that another holds at first, and one that is open",
-            pipeline=_three_held_one_open(self.slots),
+            pipeline=serving((stretch * _CELL_S,)),
             rows=self.rows,
             config=config,
-            holds=tuple(Hold(m, self.held_s, self.slots) for m in _HELD),
+            holds=tuple(Hold(m, stretch * self.held_s, self.slots) for m in _HELD),
         )
         control = not (adaptive and advisory)
-        return Case(0, "combined", name, work, control, (), 4 * self.rows)
+        return Case(0, self.sweep, name, work, control, (), 4 * self.rows, 1, (_CELL_S,), serving)
+
+    @property
+    def sweep(self) -> str:
+        """What its cases have in common: how long is held, rows and slots."""
+        return f"combined-{1e3 * self.held_s:g}ms-{self.rows}-{self.slots}"
 
 
 _HELD = ("held-a", "held-b", "held-c")
 
 
-def _three_held_one_open(slots: int) -> Pipeline:
+def _three_held_one_open(slots: int, service_s: tuple[float, ...]) -> Pipeline:
     names = (*_HELD, "open")
-    latency = Latency(mean_s=_CELL_S)
+    latency = Latency(mean_s=service_s[0])
     profiles = [EndpointProfile(model=name, capacity=slots, latency=latency) for name in names]
     return Pipeline(
         columns=[row_ids(), *(asking(f"from_{name.replace('-', '_')}", name) for name in names)],
