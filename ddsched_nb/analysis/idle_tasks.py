@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ddsched_nb.analysis.causes import DENIED, HORIZON, IdleCause
 from ddsched_nb.analysis.hindsight import Hindsight
+from ddsched_nb.analysis.task_ids import group_of
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import SHARED, DenyReason
 from ddsched_nb.core.row_groups import BlockReason
@@ -279,16 +280,12 @@ class TaskBook:
 
     def _dropped(self, event: ev.NonRetryableDropped) -> None:
         """Tasks of a dropped row leave the queue without a word."""
-        parts = event.task_id.split("/")
+        group = group_of(event.task_id, self._columns)
         if event.row is not None:
-            # The task that drops a row serves that row alone, or the whole group.
-            cell = "/".join(parts[:-2]) in self._columns
-            place = f"{parts[-2] if cell else parts[-1]}/{event.row}"
-            gone = [f"{column}/{place}" for column in self._columns]
+            gone = [f"{column}/{group}/{event.row}" for column in self._columns]
         else:
-            group = parts[-1]
             waiting = (*self._queued, *self._put_aside)
-            gone = [t for t in waiting if group in t.split("/")[-2:]]
+            gone = [task for task in waiting if group_of(task, self._columns) == group]
         for task_id in gone:
             self._unqueue(task_id)
             self._resume(task_id)

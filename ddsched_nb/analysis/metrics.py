@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ddsched_nb.analysis.pace import RunPace, run_pace
+from ddsched_nb.analysis.waits import Waits
 from ddsched_nb.clients.profile import EndpointProfile
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import SHARED, OutcomeKind
@@ -20,26 +22,6 @@ from ddsched_nb.record import RunRecord
 from ddsched_nb.reprs import html_table, text_table
 
 __all__ = ["Metrics", "ResourceMetrics", "Waits", "metrics", "useful_utilization"]
-
-
-@dataclass(frozen=True, slots=True)
-class Waits:
-    """Durations of waits, in seconds; percentiles by nearest rank."""
-
-    count: int = 0
-    mean: float = 0.0
-    p50: float = 0.0
-    p95: float = 0.0
-    max: float = 0.0
-
-    @classmethod
-    def of(cls, seconds: Sequence[float]) -> Waits:
-        """Sums samples up."""
-        if not seconds:
-            return cls()
-        ordered = sorted(seconds)
-        middle, high = (ordered[round((len(ordered) - 1) * share)] for share in (0.5, 0.95))
-        return cls(len(ordered), math.fsum(ordered) / len(ordered), middle, high, ordered[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +39,9 @@ class ResourceMetrics:
         max_in_flight: The most that was held at once, in slots.
         max_idle: The most that was idle at once, in slots.
         burstiness: Standard deviation of what is held over its mean.
-        waits: From queued to held.
+        waits: From queued to held (the reference's ready-to-dispatch gap, or queue age).
+        ready_idle_gap_s: The longest time, in seconds, in which some of it was free, something that
+            wants it was queued, and nothing that does was started.
     """
 
     name: str
@@ -70,6 +54,12 @@ class ResourceMetrics:
     max_idle: int
     burstiness: float
     waits: Waits
+    ready_idle_gap_s: float = 0.0
+
+    @property
+    def active_capacity_s(self) -> float:
+        """The reference's active-capacity integral: seconds of all of it that was held."""
+        return self.utilization * self.window_s
 
     @property
     def frontier_s(self) -> float:
@@ -110,11 +100,13 @@ class Metrics:
         leased_request_wait_s: Seconds that requests waited for a permit while their tasks held all
             slots of their leases, summed over requests. A task that stepped aside meanwhile
             (`slots_while_waiting="yield"`) holds only the slot of its model, and does not count.
+        run: How the run went as a whole: rows, throughput, refusals, lags, what must be zero.
     """
 
     scheduler: Mapping[str, ResourceMetrics]
     requests: Mapping[str, ResourceMetrics]
     leased_request_wait_s: float
+    run: RunPace
 
     def __repr__(self) -> str:
         return text_table(_HEADS, self._cells())
@@ -154,6 +146,8 @@ class _Gauge:
     starved: float = 0.0
     most: int = 0
     most_idle: int = 0
+    gap: float = 0.0
+    longest_gap: float = 0.0
     waits: list[float] = field(default_factory=list)
 
     def pass_time(self, seconds: float) -> None:
@@ -164,8 +158,17 @@ class _Gauge:
         self.idle += idle * seconds
         self.most = max(self.most, self.held)
         self.most_idle = max(self.most_idle, idle)
-        if self.queued > 0:
+        if self.queued > 0 and idle:
             self.starved += idle * seconds
+            self.gap += seconds
+            self.longest_gap = max(self.longest_gap, self.gap)
+        else:
+            self.gap = 0.0
+
+    def start(self, waited: float) -> None:
+        """Somebody who waited has it, or gave up."""
+        self.waits.append(waited)
+        self.gap = 0.0
 
     def summed(self, name: str, window: float) -> ResourceMetrics:
         mean = self.busy / window if window else 0.0
@@ -181,6 +184,7 @@ class _Gauge:
             self.most_idle,
             math.sqrt(variance) / mean if mean else 0.0,
             Waits.of(self.waits),
+            self.longest_gap,
         )
 
     @property
@@ -202,7 +206,7 @@ def metrics(record: RunRecord) -> Metrics:
     leased: _Spans = defaultdict(list)
     scheduler = _scheduler_gauges(record, leased)
     requests, waited = _request_gauges(record, leased)
-    return Metrics(scheduler, requests, waited)
+    return Metrics(scheduler, requests, waited, run_pace(record.events))
 
 
 def useful_utilization(record: RunRecord, profiles: Sequence[EndpointProfile]) -> float:
@@ -263,7 +267,7 @@ def _scheduler_gauges(record: RunRecord, leased: _Spans) -> dict[str, ResourceMe
             waited = event.at - queued_at.pop(event.task_id, event.at)
             for name, units in holds.get(event.task_id, {}).items():
                 gauges[name].queued -= units
-                gauges[name].waits.append(waited)
+                gauges[name].start(waited)
         _hold(event, gauges, holds, leased)
     return {n: gauge.summed(n, last - first) for n, gauge in gauges.items() if gauge.matters}
 
@@ -328,7 +332,7 @@ def _request_gauges(
         elif isinstance(event, _WAIT_ENDS) and event.waiter_id in waiting:
             since, task_id = waiting.pop(event.waiter_id)
             gauges[label].queued -= 1
-            gauges[label].waits.append(event.at - since)
+            gauges[label].start(event.at - since)
             for start, end in leased.get(task_id or "", ()):
                 waited += max(0.0, min(end, event.at) - max(start, since))
         if isinstance(event, ev.RequestLeaseAcquired):

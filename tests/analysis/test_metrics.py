@@ -39,7 +39,9 @@ def test_by_hand() -> None:
     assert slots.frontier_s == 9.0
     assert slots.utilization == 0.35
     assert (slots.max_in_flight, slots.max_idle) == (2, 2)
-    assert slots.waits == Waits(2, 1.5, 1.0, 2.0, 2.0)
+    assert slots.waits == Waits(2, 1.5, 1.0, 2.0, 2.0, 2.0)
+    assert slots.ready_idle_gap_s == 2.0  # from 3 to 5
+    assert slots.active_capacity_s == pytest.approx(3.5)
     mean = 0.7
     variance = (3 * 1 + 1 * 4 + 2 * 1) / 10 - mean**2
     assert slots.burstiness == pytest.approx(math.sqrt(variance) / mean)

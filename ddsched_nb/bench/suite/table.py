@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from ddsched_nb.analysis.chains import Overlap, idle_class, pipeline_overlap
 from ddsched_nb.analysis.metrics import Metrics, ResourceMetrics, metrics
+from ddsched_nb.analysis.waits import Waits
 from ddsched_nb.bench.suite.cases import CASES, COMBINED, OWN_CASES, Case
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import LLM_WAIT
@@ -47,6 +49,22 @@ class Measured(NamedTuple):
     def waiting(self) -> ResourceMetrics:
         """The slots of tasks that wait for models."""
         return self.found.scheduler[LLM_WAIT]
+
+    @property
+    def overlap(self) -> Overlap | None:
+        """How the columns of its chain overlap, if it has one."""
+        if not self.case.depends:
+            return None
+        before, after = self.case.depends
+        columns = self.record.select(ev.SchedulerJobStarted)[0].columns
+        needs = {name: name.replace(after, before, 1) for name in columns if name.startswith(after)}
+        return pipeline_overlap(self.record.events, needs)
+
+    @property
+    def idle_class(self) -> str:
+        """The reference's word for what kept the slots of waiting tasks idle."""
+        overlap = self.overlap
+        return idle_class(self.waiting, Waits() if overlap is None else overlap.ready_gap)
 
     @property
     def skips(self) -> int:
