@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ddsched_nb.analysis.pace import RunPace, run_pace
@@ -268,8 +268,23 @@ def _scheduler_gauges(record: RunRecord, leased: _Spans) -> dict[str, ResourceMe
             for name, units in holds.get(event.task_id, {}).items():
                 gauges[name].queued -= units
                 gauges[name].start(waited)
+        elif isinstance(event, ev.NonRetryableDropped):
+            # Tasks of a dropped row leave the queue without a word.
+            for task_id in _of_the_same_row(event, queued_at):
+                del queued_at[task_id]
+                for name, units in holds[task_id].items():
+                    gauges[name].queued -= units
         _hold(event, gauges, holds, leased)
     return {n: gauge.summed(n, last - first) for n, gauge in gauges.items() if gauge.matters}
+
+
+def _of_the_same_row(event: ev.NonRetryableDropped, queued: Iterable[str]) -> list[str]:
+    """The queued tasks of the row that was dropped, or of all rows of its group."""
+    head, _, row = event.task_id.rpartition("/")
+    if event.row is None:
+        return [name for name in queued if f"/{row}/" in name and name.split("/")[-2] == row]
+    tail = f"/{head.rpartition('/')[2]}/{event.row}"
+    return [name for name in queued if name.endswith(tail)]
 
 
 def _hold(

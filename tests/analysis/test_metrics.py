@@ -96,3 +96,22 @@ def test_a_cut_record_is_refused() -> None:
     record.truncated = True
     with pytest.raises(RecordError, match="the record is cut"):
         metrics(record)
+
+
+def test_tasks_of_a_dropped_row_leave_the_queue() -> None:
+    record = dd.simulate("dropped-rows")
+    slots = metrics(record).scheduler["model:local/writer"]
+    assert slots.starved_s == pytest.approx(0.0, abs=1e-9), "nobody waits for it at the end"
+    flow = FlowKey("model", ("m",))
+    shape = ev.FlowShape(flow.label, 1.0, {"slots": 1})
+    queued = [ev.ReadyEnqueued(0.0, n, f"a/0/{n}", flow) for n in range(3)]
+    for row, starved in ((1, 2), (None, 0)):
+        by_hand = dd.RunRecord(
+            [
+                ev.SchedulerJobStarted(0.0, 0, 3, 1, ("a",), {"slots": 1}, {"a": shape}),
+                *queued,
+                ev.NonRetryableDropped(1.0, 9, "b/0/1" if row else "b/0", row, "gone"),
+                ev.SchedulerJobCompleted(3.0, 10, "finished", 2, 1),
+            ]
+        )
+        assert metrics(by_hand).scheduler["slots"].starved_s == 1.0 + starved
