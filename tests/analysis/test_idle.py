@@ -163,6 +163,8 @@ def test_one_that_lacks_another_resource_and_how_the_slots_are_shared_out() -> N
         C.DRAINING_TAIL: 4.0,
     }
     assert found["llm_wait"].causes == {C.SCHEDULER_OVERHEAD: 2.0}
+    assert found["submission"].lacking == {"llm_wait": 4.0}
+    assert "or more of this; 100% of it: llm_wait" in repr(found)
 
 
 @pytest.mark.parametrize(("reason", "cause"), HORIZON.items())
@@ -524,7 +526,7 @@ def test_whatever_happens_each_idle_slot_has_one_cause(
         events.append(completed(at + 0.5, state))
     for idle in explain_events(events).resources:
         assert_consistent(idle)
-        most = max((sum(slots for _, slots in split) for _, split in idle.steps), default=0)
+        most = max((sum(claim.slots for claim in split) for _, split in idle.steps), default=0)
         assert most * idle.window_s <= idle.capacity_s + 1e-9 or idle.name == LABEL
         assert idle.idle_s <= idle.capacity_s + 1e-9
 
@@ -555,7 +557,10 @@ def assert_consistent(idle: ResourceIdle) -> None:
             drawn[cause] += mean * idle.window_s / 37
     assert drawn == pytest.approx(idle.causes, abs=1e-9)
     for _, split in idle.steps:
-        assert len({cause for cause, _ in split}) == len(split)
+        assert len({(claim.cause, claim.lacks) for claim in split}) == len(split)
+        assert all(claim.slots > 0 for claim in split)
+    other = idle.causes.get(C.OTHER_RESOURCE_FULL, 0.0)
+    assert math.fsum(idle.lacking.values()) == pytest.approx(other, abs=1e-9)
 
 
 @pytest.mark.parametrize(
