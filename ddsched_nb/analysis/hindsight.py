@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import OutcomeKind
@@ -75,51 +76,83 @@ def look_back(events: Sequence[tuple[float, ev.Event]]) -> Hindsight:
     """
     found = Hindsight()
     suspects: dict[str, float] = {}
+    begins, ends = found.begins, found.ends
     for at, event in events:
         stream = isinstance(event, ev.RequestEvent)
-        found.ends[stream] = at
-        if isinstance(event, ev.RequestEvent):
-            found.begins[True] = min(found.begins[True], at)
-            _note_request(found, suspects, at, event)
-        else:
-            _note_task(found, at, event)
+        ends[stream] = at
+        if stream and at < begins[True]:
+            begins[True] = at
+        note = _NOTES.get(type(event))
+        if note is not None:
+            note(found, suspects, at, event)
     for label, since in suspects.items():
         found.silent.setdefault(label, []).append((since, math.inf))
     return found
 
 
-def _note_task(found: Hindsight, at: float, event: ev.Event) -> None:
-    if isinstance(event, ev.ReadyEnqueued):
-        found.queued[event.flow.label] += 1
-        found.last_begun_at = at
-    elif isinstance(event, ev.TaskLeaseAcquired):
-        found.last_begun_at = at
-    elif isinstance(event, ev.RowGroupAdmitted):
-        found.admitted += 1
-        found.most_open = max(found.most_open, event.open_groups)
-        found.last_begun_at = at
-    elif isinstance(event, ev.RowGroupAdmissionBlocked):
-        found.adaptive = True
-    elif isinstance(event, ev.SchedulerJobStarted) and found.started is None:
-        found.started, found.begins[False] = event, at
-    elif isinstance(event, ev.SchedulerJobCompleted):
-        found.finished = event.state == "finished"
+def _queued(found: Hindsight, _: dict[str, float], at: float, event: ev.ReadyEnqueued) -> None:
+    found.queued[event.flow.label] += 1
+    found.last_begun_at = at
 
 
-def _note_request(
-    found: Hindsight, suspects: dict[str, float], at: float, event: ev.RequestEvent
+def _leased(found: Hindsight, _: dict[str, float], at: float, event: ev.TaskLeaseAcquired) -> None:
+    found.last_begun_at = at
+
+
+def _opened(found: Hindsight, _: dict[str, float], at: float, event: ev.RowGroupAdmitted) -> None:
+    found.admitted += 1
+    found.most_open = max(found.most_open, event.open_groups)
+    found.last_begun_at = at
+
+
+def _blocked(
+    found: Hindsight, _: dict[str, float], at: float, event: ev.RowGroupAdmissionBlocked
 ) -> None:
-    if isinstance(event, ev.RequestWaitStarted):
-        found.calls[event.pool.label] += 1
-        found.used.add(event.pool.label)
-    elif isinstance(event, ev.RequestLeaseAcquired):
-        found.used.add(event.pool.label)
-    elif isinstance(event, ev.RequestLeaseReleased):
-        if event.outcome is OutcomeKind.SUCCESS:
-            suspects.pop(event.pool.label, None)
-    elif isinstance(event, ev.RequestFullyRecovered):
-        found.silent.setdefault(event.pool.label, []).append((event.since, at))
-    elif isinstance(event, ev.RequestCooldownStarted) and event.reason not in _QUOTAS:
+    found.adaptive = True
+
+
+def _started(
+    found: Hindsight, _: dict[str, float], at: float, event: ev.SchedulerJobStarted
+) -> None:
+    if found.started is None:
+        found.started, found.begins[False] = event, at
+
+
+def _completed(
+    found: Hindsight, _: dict[str, float], at: float, event: ev.SchedulerJobCompleted
+) -> None:
+    found.finished = event.state == "finished"
+
+
+def _asked(found: Hindsight, _: dict[str, float], at: float, event: ev.RequestWaitStarted) -> None:
+    label = event.pool.label
+    found.calls[label] += 1
+    found.used.add(label)
+
+
+def _granted(
+    found: Hindsight, _: dict[str, float], at: float, event: ev.RequestLeaseAcquired
+) -> None:
+    found.used.add(event.pool.label)
+
+
+def _released(
+    found: Hindsight, suspects: dict[str, float], at: float, event: ev.RequestLeaseReleased
+) -> None:
+    if suspects and event.outcome is OutcomeKind.SUCCESS:
+        suspects.pop(event.pool.label, None)
+
+
+def _recovered(
+    found: Hindsight, _: dict[str, float], at: float, event: ev.RequestFullyRecovered
+) -> None:
+    found.silent.setdefault(event.pool.label, []).append((event.since, at))
+
+
+def _cooled(
+    found: Hindsight, suspects: dict[str, float], at: float, event: ev.RequestCooldownStarted
+) -> None:
+    if event.reason not in _QUOTAS:
         # If no success follows, it served nothing from here on.
         suspects.setdefault(event.pool.label, at)
 
@@ -148,6 +181,20 @@ def overruns(
 
 
 _QUOTAS = frozenset({"requests", "tokens"})
+
+_NOTES: dict[type, Callable[[Hindsight, dict[str, float], float, Any], None]] = {
+    ev.ReadyEnqueued: _queued,
+    ev.TaskLeaseAcquired: _leased,
+    ev.RowGroupAdmitted: _opened,
+    ev.RowGroupAdmissionBlocked: _blocked,
+    ev.SchedulerJobStarted: _started,
+    ev.SchedulerJobCompleted: _completed,
+    ev.RequestWaitStarted: _asked,
+    ev.RequestLeaseAcquired: _granted,
+    ev.RequestLeaseReleased: _released,
+    ev.RequestFullyRecovered: _recovered,
+    ev.RequestCooldownStarted: _cooled,
+}
 
 
 def _instant(pair: tuple[float, ev.Event]) -> float:

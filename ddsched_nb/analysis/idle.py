@@ -53,6 +53,7 @@ class ResourceIdle:
         causes: What of it each cause explains, the greatest first.
         steps: When the causes changed, in seconds of the run's clock, and how many slots each then
             explains.
+        lacking: What of `other_resource_full` is due to each resource that was full.
     """
 
     name: str
@@ -61,6 +62,7 @@ class ResourceIdle:
     idle_s: float
     causes: Mapping[IdleCause, float]
     steps: Sequence[tuple[float, Split]]
+    lacking: Mapping[str, float]
 
     def share(self, cause: IdleCause) -> float:
         """What a cause explains, over what there was."""
@@ -86,8 +88,8 @@ class ResourceIdle:
                 if left >= until:
                     break
                 share = (min(until, right) - max(at, left)) / width
-                for cause, slots in split if share > 0 else ():
-                    spans[index][cause] += slots * share
+                for claim in split if share > 0 else ():
+                    spans[index][claim.cause] += claim.slots * share
         return [(index * width, dict(found)) for index, found in enumerate(spans)]
 
     def _segments(self) -> Iterator[tuple[float, float, Split]]:
@@ -124,13 +126,28 @@ class IdleReport:
 
     def _cells(self) -> list[tuple[str, ...]]:
         return [
-            (found.name, str(cause), f"{seconds:.3f}", f"{found.share(cause):.1%}", CAUSES[cause])
+            (
+                found.name,
+                str(cause),
+                f"{seconds:.3f}",
+                f"{found.share(cause):.1%}",
+                _meaning(found, cause),
+            )
             for found in self.resources
             for cause, seconds in found.causes.items()
         ]
 
 
 _HEADS = ("resource", "cause", "slot-seconds", "of capacity", "what it means")
+
+
+def _meaning(found: ResourceIdle, cause: IdleCause) -> str:
+    """What a cause means, with the resource that was lacking most."""
+    if cause is not IdleCause.OTHER_RESOURCE_FULL or not found.lacking:
+        return CAUSES[cause]
+    full, seconds = next(iter(found.lacking.items()))
+    part = seconds / found.causes[cause]
+    return f"{CAUSES[cause]}; {part:.0%} of it: {full}"
 
 
 def explain_idle(
@@ -209,15 +226,19 @@ class _Ledger:
         """All of it."""
         self._close(self.ends)
         causes: defaultdict[IdleCause, list[float]] = defaultdict(list)
+        lacking: defaultdict[str, float] = defaultdict(float)
         for place, seconds in self.seconds.items():
-            for cause, slots in splits[place]:
+            for cause, slots, lacks in splits[place]:
                 causes[cause].append(slots * seconds)
+                if lacks:
+                    lacking[lacks] += slots * seconds
         found = {cause: math.fsum(parts) for cause, parts in causes.items()}
         ranked = dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
         window = self.ends - self.begins
         steps = _Steps(self.ats, self.places, splits)
         idle = math.fsum(part for parts in causes.values() for part in parts)
-        return ResourceIdle(self.name, window, self.capacity_s, idle, ranked, steps)
+        fullest = dict(sorted(lacking.items(), key=lambda pair: (-pair[1], pair[0])))
+        return ResourceIdle(self.name, window, self.capacity_s, idle, ranked, steps, fullest)
 
     def _close(self, at: float) -> None:
         if self.places:
@@ -361,7 +382,7 @@ def _joined(claims: list[Claim]) -> Split:
     """Each cause once."""
     if len(claims) < 2:
         return tuple(claims)
-    slots: dict[IdleCause, int] = {}
-    for cause, count in claims:
-        slots[cause] = slots.get(cause, 0) + count
-    return tuple(Claim(cause, count) for cause, count in slots.items())
+    slots: dict[tuple[IdleCause, str], int] = {}
+    for cause, count, lacks in claims:
+        slots[cause, lacks] = slots.get((cause, lacks), 0) + count
+    return tuple(Claim(cause, count, lacks) for (cause, lacks), count in slots.items())

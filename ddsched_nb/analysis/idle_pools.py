@@ -129,7 +129,7 @@ class PoolBook:
         known = 0
         for claim in self._queued(pool):
             known += claim.slots
-            idle = take(claims, claim.cause, claim.slots, idle)
+            idle = take(claims, claim.cause, claim.slots, idle, claim.lacks)
         idle = take(claims, IdleCause.BETWEEN_CALLS, self._thinking[pool.label], idle)
         deferred = sum(self._tasks.deferred[flow] for flow in self._flows[pool.label])
         idle = take(claims, IdleCause.DEFERRED, deferred, idle)

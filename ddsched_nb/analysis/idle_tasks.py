@@ -21,18 +21,19 @@ __all__ = ["Claim", "TaskBook", "take"]
 
 
 class Claim(NamedTuple):
-    """So many idle slots have this cause."""
+    """So many idle slots have this cause; `lacks` is the resource that is full elsewhere."""
 
     cause: IdleCause
     slots: int
+    lacks: str = ""
 
 
-def take(claims: list[Claim], cause: IdleCause, wanted: float, idle: int) -> int:
+def take(claims: list[Claim], cause: IdleCause, wanted: float, idle: int, lacks: str = "") -> int:
     """Gives a cause as many of the idle slots as it claims; returns how many are left."""
     slots = idle if wanted >= idle else int(wanted)
     if slots <= 0:
         return idle
-    claims.append(Claim(cause, slots))
+    claims.append(Claim(cause, slots, lacks))
     return idle - slots
 
 
@@ -176,12 +177,14 @@ class TaskBook:
                 for resource, units in needs.items():
                     free[resource] = take(found[resource], cause, fits * units, free[resource])
             if fits < count:
-                waits.append(Claim(IdleCause.OTHER_RESOURCE_FULL, count - fits))
-                lacking.append((needs, count - fits))
-        for needs, count in lacking:
+                full = next((r for r, n in needs.items() if free[r] < n), "")
+                waits.append(Claim(IdleCause.OTHER_RESOURCE_FULL, count - fits, full))
+                lacking.append((needs, count - fits, full))
+        cause = IdleCause.OTHER_RESOURCE_FULL
+        for needs, count, full in lacking:
             for resource, units in needs.items():
                 claims, left = found[resource], free[resource]
-                free[resource] = take(claims, IdleCause.OTHER_RESOURCE_FULL, count * units, left)
+                free[resource] = take(claims, cause, count * units, left, full)
 
     def _by_cause(self, start: IdleCause) -> list[tuple[int, IdleCause, str, int]]:
         """The flows with queued tasks; those that task admission let pass come first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import altair as alt
@@ -101,15 +101,17 @@ def _levels(found: ResourceIdle, names: Sequence[str]) -> list[_Level]:
         return [_Level(0.0, {})]
     start = found.steps[0][0]
     if len(found.steps) <= _SPANS:
-        levels = [_Level(at - start, _named(dict(split), names)) for at, split in found.steps]
+        exact = [(at - start, [claim[:2] for claim in split]) for at, split in found.steps]
+        levels = [_Level(at, _named(slots, names)) for at, slots in exact]
     else:
-        levels = [_Level(at, _named(split, names)) for at, split in found.series(_SPANS)]
+        means = found.series(_SPANS)
+        levels = [_Level(at, _named(slots.items(), names)) for at, slots in means]
     return [*levels, _Level(found.window_s, levels[-1].slots)]
 
 
-def _named(slots: Mapping[IdleCause, float], names: Sequence[str]) -> dict[str, float]:
+def _named(slots: Iterable[tuple[IdleCause, float]], names: Sequence[str]) -> dict[str, float]:
     kept: dict[str, float] = {}
-    for cause, count in slots.items():
+    for cause, count in slots:
         name = str(cause) if cause in names else _OTHERS
         kept[name] = kept.get(name, 0.0) + count
     return kept

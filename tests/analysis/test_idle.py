@@ -21,6 +21,7 @@ from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import DenyReason, FlowKey, OutcomeKind, PoolKey
 from ddsched_nb.core.row_groups import BlockReason
 from ddsched_nb.errors import RecordError
+from ddsched_nb.sim.witness import Witness
 from ddsched_nb.workloads.catalog import WORKLOADS
 
 A, B = FlowKey("local", ("a",)), FlowKey("model", ("b",))
@@ -162,6 +163,8 @@ def test_one_that_lacks_another_resource_and_how_the_slots_are_shared_out() -> N
         C.DRAINING_TAIL: 4.0,
     }
     assert found["llm_wait"].causes == {C.SCHEDULER_OVERHEAD: 2.0}
+    assert found["submission"].lacking == {"llm_wait": 4.0}
+    assert "or more of this; 100% of it: llm_wait" in repr(found)
 
 
 @pytest.mark.parametrize(("reason", "cause"), HORIZON.items())
@@ -523,7 +526,7 @@ def test_whatever_happens_each_idle_slot_has_one_cause(
         events.append(completed(at + 0.5, state))
     for idle in explain_events(events).resources:
         assert_consistent(idle)
-        most = max((sum(slots for _, slots in split) for _, split in idle.steps), default=0)
+        most = max((sum(claim.slots for claim in split) for _, split in idle.steps), default=0)
         assert most * idle.window_s <= idle.capacity_s + 1e-9 or idle.name == LABEL
         assert idle.idle_s <= idle.capacity_s + 1e-9
 
@@ -554,7 +557,48 @@ def assert_consistent(idle: ResourceIdle) -> None:
             drawn[cause] += mean * idle.window_s / 37
     assert drawn == pytest.approx(idle.causes, abs=1e-9)
     for _, split in idle.steps:
-        assert len({cause for cause, _ in split}) == len(split)
+        assert len({(claim.cause, claim.lacks) for claim in split}) == len(split)
+        assert all(claim.slots > 0 for claim in split)
+    other = idle.causes.get(C.OTHER_RESOURCE_FULL, 0.0)
+    assert math.fsum(idle.lacking.values()) == pytest.approx(other, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "name", ["tight", "cross-provider-cooldown", "outage-and-recovery", "dropped-rows"]
+)
+def test_f25_in_every_order_and_with_every_fault(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[str] = []
+
+    def judge(self: Witness, events: Iterable[ev.Event], state: str, *_: object) -> list[str]:
+        record = dd.RunRecord(events)
+        found, busy = explain_idle(record), metrics(record)
+        assert busy.run.hidden_waiters == 0
+        for of_resource in (*busy.scheduler.values(), *busy.requests.values()):
+            idle = found[of_resource.name]
+            assert idle.idle_s == pytest.approx(of_resource.idle_s, abs=1e-9)
+            assert math.fsum(idle.causes.values()) == pytest.approx(idle.idle_s, abs=1e-9)
+        judged.append(state)
+        return []
+
+    monkeypatch.setattr(Witness, "judge", judge)
+    dd.fuzz(name, seeds=range(8), rows=20)
+    assert len(judged) >= 9
+
+
+def test_f25_in_real_time() -> None:
+    async def run() -> dd.RunRecord:
+        workload = KNOWN["diamond"]
+        found = dd.start(workload.pipeline, rows=6, config=workload.config)
+        await found
+        return found.record
+
+    record = asyncio.run(run())
+    found, busy = explain_idle(record), metrics(record)
+    for of_resource in (*busy.scheduler.values(), *busy.requests.values()):
+        assert found[of_resource.name].idle_s == pytest.approx(of_resource.idle_s, abs=1e-9)
+        assert_consistent(found[of_resource.name])
 
 
 def test_it_reads_the_reference_s_narrow_and_adaptive_cases() -> None:
