@@ -10,7 +10,14 @@ import math
 from collections.abc import Iterable
 
 from ddsched_nb.bench.suite.cases import COMBINED
-from ddsched_nb.bench.suite.summary import Check, Clock, ResourceRow, Row, Summary
+from ddsched_nb.bench.suite.summary import (
+    Check,
+    Clock,
+    ResourceRow,
+    Row,
+    Severity,
+    Summary,
+)
 from ddsched_nb.bench.suite.verdicts import Group
 
 __all__ = ["own_checks"]
@@ -19,6 +26,7 @@ _WAKE_S = 0.025
 _SUM = 1e-9
 # In real time a loop has its own costs, and a machine may be shared.
 _OVER_BOUND: dict[Clock, float] = {"virtual": 1.03, "real": 2.0}
+_OF_WALL_TIMES: dict[Clock, Severity] = {"virtual": "error", "real": "warning"}
 # A twin may wait under its lease for as long as one call takes.
 _YIELD_WAIT_S: dict[Clock, float] = {"virtual": 0.001, "real": 0.010}
 
@@ -116,7 +124,14 @@ def _bounds(summary: Summary) -> list[Check]:
         group.at_least(f"{row.key}.holds", title, over, 1 - _SUM, case=row.key)
         if not row.control:
             title = "wall time over the bound"
-            group.at_most(f"{row.key}.near", title, row.wall_over_bound, most, case=row.key)
+            group.at_most(
+                f"{row.key}.near",
+                title,
+                row.wall_over_bound,
+                most,
+                case=row.key,
+                severity=_OF_WALL_TIMES[summary.clock],
+            )
     return group.checks
 
 
@@ -140,12 +155,13 @@ def _twins(summary: Summary) -> list[Check]:
             twin.mean_wall_time_seconds / holder.mean_wall_time_seconds,
             slack,
             case=twin.key,
+            severity=_OF_WALL_TIMES[summary.clock],
         )
     return group.checks
 
 
 def _combined(summary: Summary) -> list[Check]:
-    group, rows = Group("combined"), summary.rows
+    group, rows = Group("combined", _OF_WALL_TIMES[summary.clock]), summary.rows
     names = ("control", "adaptive-row-groups", "advisory", "both")
     for setting in COMBINED:
         found = [rows.get(f"{setting.sweep}/{name}") for name in names]
