@@ -409,6 +409,18 @@ def test_a_baseline_tells_what_changed(good: Summary, base: Path) -> None:
     ]
 
 
+def test_the_noise_of_a_real_loop_is_no_change(good: Summary, tmp_path: Path) -> None:
+    real = whole(clock="real")(good)
+    write_files(real, tmp_path)
+    for factor, seen in ((1.0, 0), (1.3, 3)):
+        shown = {"wall_over_bound": 1 + factor * 0.09, IDLE: factor * 0.019}
+        shown |= {UTIL: 1 - factor * 0.019}
+        judged = judge(row(ROWS, **shown)(real), tmp_path / "summary.json", Tolerances())
+        assert judged.baseline is not None
+        assert len(judged.baseline.changes) == seen
+        assert {change.verdict for change in judged.baseline.changes} <= {"worse"}
+
+
 def test_files(good: Summary, tmp_path: Path) -> None:
     written = write_files(good, tmp_path)
     assert read_summary(tmp_path / "summary.json") == written
