@@ -1,4 +1,4 @@
-"""The command line: `ddsched-nb lab`, `serve`, `simulate`, `suite`, `fuzz`, `perfetto`.
+"""The command line: `lab`, `serve`, `simulate`, `suite`, `report`, `fuzz`, `perfetto`.
 
 Decides how arguments become calls, and how errors become one line and an exit status. Each command
 is a `Command` named in `COMMANDS`; heavy modules are imported by the command that needs them.
@@ -255,6 +255,13 @@ COMMANDS: tuple[Command, ...] = (
         cli_perfetto.PERFETTO_EXAMPLES,
         cli_perfetto.add_perfetto_arguments,
         cli_perfetto.run_perfetto,
+    ),
+    Command(
+        "report",
+        "Write what the idle suite has found as one HTML file, without network.",
+        cli_suite.REPORT_EXAMPLES,
+        cli_suite.add_report_arguments,
+        cli_suite.run_report,
     ),
     Command(
         "serve",

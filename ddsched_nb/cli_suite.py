@@ -1,4 +1,4 @@
-"""The command that runs the idle suite: `ddsched-nb suite`."""
+"""The commands about the idle suite: `ddsched-nb suite` and `ddsched-nb report`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ddsched_nb.errors import ConfigError
+
 if TYPE_CHECKING:
     from ddsched_nb.bench.suite.summary import Clock
 
-__all__ = ["SUITE_EXAMPLES", "add_suite_arguments", "run_suite"]
+__all__ = [
+    "REPORT_EXAMPLES",
+    "SUITE_EXAMPLES",
+    "add_report_arguments",
+    "add_suite_arguments",
+    "run_report",
+    "run_suite",
+]
 
 SUITE_EXAMPLES = """\
 examples:
@@ -21,6 +30,14 @@ examples:
   ddsched-nb suite --skip-run --out results      # judge the figures of an earlier run again
 
 Exit status: 0 if no check of severity `error` failed, 1 if one did, 2 for what you can mend.
+"""
+
+
+REPORT_EXAMPLES = """\
+examples:
+  ddsched-nb report results -o report.html       # one file, to be opened in any browser
+
+results is what `ddsched-nb suite --out results` has written.
 """
 
 
@@ -91,3 +108,24 @@ def run_suite(arguments: argparse.Namespace) -> int:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def add_report_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares what `report` takes."""
+    parser.add_argument("folder", metavar="DIR", help="where `ddsched-nb suite` has written")
+    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="the HTML file")
+
+
+def run_report(arguments: argparse.Namespace) -> int:
+    """Writes the report of an earlier run as one HTML file."""
+    from ddsched_nb.bench.suite.report import report
+    from ddsched_nb.bench.suite.summary import read_summary
+    from ddsched_nb.bench.suite.writing import SUMMARY
+
+    page, target = report(read_summary(Path(arguments.folder) / SUMMARY)), Path(arguments.output)
+    try:
+        target.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write to {str(target)!r}: {error.strerror}") from error
+    print(f"written to {target}")
+    return 0

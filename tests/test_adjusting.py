@@ -95,6 +95,9 @@ async def test_task_slots_policy_and_advisory() -> None:
     snapshots = run.record.select(ev.SchedulerHealthSnapshot)
     assert snapshots[-1].running == 0
     assert snapshots[-1].available["submission"] == 40
+    idle, found = dd.explain_idle(run.record), dd.metrics(run.record).scheduler
+    for name in ("submission", "llm_wait"):
+        assert sum(idle[name].causes.values()) == pytest.approx(found[name].idle_s, abs=1e-9)
     assert dd.replay(run.record, FIXED).leases == 0
 
 

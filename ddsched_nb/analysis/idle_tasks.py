@@ -150,6 +150,11 @@ class TaskBook:
         seen = self._seen
         return seen.started is not None and not seen.finished and now >= seen.last_begun_at
 
+    def _resized(self, event: ev.TaskCapacityChanged) -> None:
+        """As the metrics have it: the most that there ever was, from then on."""
+        for name, capacity in event.capacities.items():
+            self.capacities[name] = max(self.capacities[name], capacity)
+
     def _know(self, started: ev.SchedulerJobStarted, queued: Mapping[str, int]) -> None:
         self.capacities = {r: max(1, n) for r, n in started.capacities.items()}
         self._needs = {shape.flow: shape.resources for shape in started.flows.values()}
@@ -323,6 +328,7 @@ _RANK = {IdleCause.CEILING: 1, IdleCause.DEBT: 2, IdleCause.FAIRNESS: 3}
 _HORIZON = {str(reason): cause for reason, cause in HORIZON.items()}
 
 _BOOKS: dict[type, Callable[[TaskBook, Any], None]] = {
+    ev.TaskCapacityChanged: TaskBook._resized,
     ev.ReadyEnqueued: TaskBook._enqueued,
     ev.TaskLeaseAcquired: TaskBook._acquired,
     ev.TaskLeaseReleased: TaskBook._released,

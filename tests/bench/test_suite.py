@@ -326,6 +326,19 @@ def test_each_kind_is_shown_to_fail(good: Summary) -> None:
     assert {kind(check.id) for check in good.checks} | causes == shown
 
 
+def test_what_compares_wall_times_warns_in_real_time(good: Summary) -> None:
+    changes: dict[str, dict[str, Any]] = {
+        ROWS: {"wall_over_bound": 2.1},
+        TWIN: {WALL: 0.2},
+        BOTH: {WALL: 0.3},
+    }
+    real = whole(clock="real")(rows(changes)(good))
+    judged = judge(real, None, Tolerances())
+    assert {check.group for check in judged.failed} == {"bounds", "yield", "combined"}
+    assert {check.severity for check in judged.failed} == {"warning"}
+    assert not judged.broken
+
+
 def test_a_seconds_check_allows_no_hole(good: Summary) -> None:
     """No case has rows for which nothing was summed."""
     for found in good.cases:
@@ -394,6 +407,18 @@ def test_a_baseline_tells_what_changed(good: Summary, base: Path) -> None:
     assert [(c.case, c.metric, c.verdict) for c in worse.baseline.changes] == [
         (ROWS, "wall_over_bound", "worse")
     ]
+
+
+def test_the_noise_of_a_real_loop_is_no_change(good: Summary, tmp_path: Path) -> None:
+    real = whole(clock="real")(good)
+    write_files(real, tmp_path)
+    for factor, seen in ((1.0, 0), (1.3, 3)):
+        shown = {"wall_over_bound": 1 + factor * 0.09, IDLE: factor * 0.019}
+        shown |= {UTIL: 1 - factor * 0.019}
+        judged = judge(row(ROWS, **shown)(real), tmp_path / "summary.json", Tolerances())
+        assert judged.baseline is not None
+        assert len(judged.baseline.changes) == seen
+        assert {change.verdict for change in judged.baseline.changes} <= {"worse"}
 
 
 def test_files(good: Summary, tmp_path: Path) -> None:
@@ -508,7 +533,9 @@ def test_real_time_runs_the_same_pipelines_with_real_waits() -> None:
     cases = [case for case in suite_cases("quick") if case.key in keys]
     real = run_suite("quick", "real", lambda said: None, cases)
     judged = judge(real, None, Tolerances())
-    assert {check.group for check in judged.failed} <= {"shape", "required", "bounds", "yield"}
+    # The rest is not there; and what compares wall times only warns, since a machine may be busy.
+    errors = {check.group for check in judged.failed if check.severity == "error"}
+    assert errors == {"shape", "required"}
     plain, advised = real.rows[PLAIN], real.rows[ADVISED]
     assert plain.request_wait_seconds_while_task_leased_mean >= 0.045
     assert (plain.first_model_dispatch_column, advised.first_model_dispatch_column) == (

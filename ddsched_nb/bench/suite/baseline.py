@@ -31,17 +31,20 @@ class Tolerances(NamedTuple):
 
 
 class _Metric(NamedTuple):
+    """A figure that is watched; on a real loop, changes within its noise are none."""
+
     field: str
     more_is_better: bool
-    noise: float  # relative in real time; smaller changes are none
+    relative: float = 0.0
+    absolute: float = 0.0
 
 
 _WATCHED = (
-    _Metric("wall_over_bound", False, 0.05),
-    _Metric("mean_wall_time_seconds", False, 0.10),
-    _Metric("llm_wait_utilization_ratio", True, 0.05),
-    _Metric("llm_wait_idle_ratio", False, 0.05),
-    _Metric("request_wait_seconds_while_task_leased_mean", False, 0.10),
+    _Metric("wall_over_bound", False, relative=0.10),
+    _Metric("mean_wall_time_seconds", False, relative=0.10),
+    _Metric("llm_wait_utilization_ratio", True, absolute=0.02),
+    _Metric("llm_wait_idle_ratio", False, absolute=0.02),
+    _Metric("request_wait_seconds_while_task_leased_mean", False, relative=0.25, absolute=0.005),
 )
 _EQUAL = 1e-9
 
@@ -107,14 +110,17 @@ def changes(summary: Summary, base: Summary) -> tuple[Change, ...]:
 def _changes(summary: Summary, base: Summary) -> Iterator[Change]:
     before = base.rows
     for row in summary.cases:
-        for field, more_is_better, noise in _WATCHED if row.key in before else ():
-            was, now = getattr(before[row.key], field), getattr(row, field)
-            least = noise if summary.clock == "real" else _EQUAL
-            if abs(now - was) > least * max(abs(was), abs(now)):
-                better = (now > was) == more_is_better
+        for metric in _WATCHED if row.key in before else ():
+            was, now = getattr(before[row.key], metric.field), getattr(row, metric.field)
+            most = max(abs(was), abs(now))
+            noise = _EQUAL * most
+            if summary.clock == "real":
+                noise = metric.relative * most + metric.absolute
+            if abs(now - was) > noise:
+                better = (now > was) == metric.more_is_better
                 yield Change(
                     case=row.key,
-                    metric=field,
+                    metric=metric.field,
                     before=was,
                     after=now,
                     verdict="better" if better else "worse",

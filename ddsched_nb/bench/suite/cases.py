@@ -299,6 +299,7 @@ class Combined(NamedTuple):
                 loop about half of that, so what is measured would be the processor.
         """
         serving = functools.partial(_three_held_one_open, self.slots)
+        service = (stretch * _CELL_S,)
         config = RunConfig(
             buffer_size=1,
             row_groups="adaptive" if adaptive else 1,
@@ -312,13 +313,13 @@ class Combined(NamedTuple):
         work = Workload(
             name=f"combined-{name}",
             about="three models that another holds at first, and one that is open",
-            pipeline=serving((stretch * _CELL_S,)),
+            pipeline=serving(service),
             rows=self.rows,
             config=config,
             holds=tuple(Hold(m, stretch * self.held_s, self.slots) for m in _HELD),
         )
         control = not (adaptive and advisory)
-        return Case(0, self.sweep, name, work, control, (), 4 * self.rows, 1, (_CELL_S,), serving)
+        return Case(0, self.sweep, name, work, control, (), 4 * self.rows, 1, service, serving)
 
     @property
     def sweep(self) -> str:

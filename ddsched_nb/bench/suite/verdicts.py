@@ -70,6 +70,16 @@ class Group:
         passed = value >= floor or unless
         self.check(id, title, passed, value, f"at least {floor:.6g}", case=case)
 
-    def at_most(self, id: str, title: str, value: float, ceiling: float, *, case: str = "") -> None:
+    def at_most(
+        self,
+        id: str,
+        title: str,
+        value: float,
+        ceiling: float,
+        *,
+        case: str = "",
+        severity: Severity | None = None,
+    ) -> None:
         """Adds a check that a value keeps below a ceiling."""
-        self.check(id, title, value <= ceiling, value, f"at most {ceiling:.6g}", case=case)
+        required = f"at most {ceiling:.6g}"
+        self.check(id, title, value <= ceiling, value, required, case=case, severity=severity)

@@ -1,0 +1,173 @@
+"""Parts of the report: bars, tables, the style sheet. Strings of HTML, everything escaped here.
+
+Bars are SVG that stretches; what they say is written beside them and in their text alternatives,
+and each part has its own texture, so that nothing is told by colour alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from itertools import zip_longest
+from typing import Final, NamedTuple
+
+__all__ = ["STYLE", "TEXTURES", "Bar", "Part", "bars", "legend", "percent", "seconds", "table"]
+
+
+class Part(NamedTuple):
+    """A part of a bar: its class in the style sheet, its name, and its share of the full width."""
+
+    kind: str
+    name: str
+    share: float
+
+
+class Bar(NamedTuple):
+    """A bar: what stands before it, its parts, and what stands behind it."""
+
+    label: str
+    parts: tuple[Part, ...]
+    said: str
+
+
+def bars(title: str, shown: Sequence[Bar]) -> str:
+    """A figure of bars under each other."""
+    lines = "".join(
+        f'<div class="bar"><span class="label">{escape(bar.label)}</span>{_svg(bar)}'
+        f'<span class="said">{escape(bar.said)}</span></div>'
+        for bar in shown
+    )
+    return f"<figure><figcaption>{escape(title)}</figcaption>{lines}</figure>"
+
+
+def _svg(bar: Bar) -> str:
+    at = 0.0
+    rects = []
+    for part in bar.parts:
+        width = 1000 * min(1.0, max(0.0, part.share))
+        if width >= 0.5:
+            rects.append(
+                f'<rect class="{part.kind}" x="{at:.1f}" y="0" width="{width:.1f}" height="20"/>'
+            )
+        at += width
+    spoken = escape(f"{bar.label}: {bar.said}", quote=True)
+    return (
+        f'<svg viewBox="0 0 1000 20" preserveAspectRatio="none" role="img" aria-label="{spoken}">'
+        f'<rect class="ground" x="0" y="0" width="1000" height="20"/>{"".join(rects)}</svg>'
+    )
+
+
+def legend(parts: Iterable[tuple[str, str]]) -> str:
+    """What the textures mean; pairs of class and name."""
+    keys = "".join(
+        f'<li><svg viewBox="0 0 20 20" aria-hidden="true">'
+        f'<rect class="{kind}" x="0" y="0" width="20" height="20"/></svg>{escape(name)}</li>'
+        for kind, name in parts
+    )
+    return f'<ul class="legend">{keys}</ul>'
+
+
+def table(
+    caption: str,
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    places: Iterable[str] = (),
+) -> str:
+    """A table that scrolls sideways by itself.
+
+    Args:
+        caption: What it shows.
+        head: Names of the columns.
+        rows: The cells, as text; the first of a row names it.
+        places: Ids of what the first cells lead to, if they lead anywhere.
+    """
+    heads = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    lines = []
+    for (first, *rest), place in zip_longest(rows, places):
+        named = escape(first) if place is None else f'<a href="#{place}">{escape(first)}</a>'
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+        lines.append(f'<tr><th scope="row">{named}</th>{cells}</tr>')
+    name = escape(caption, quote=True)
+    return (
+        f'<p class="quiet caption">{escape(caption)}</p>'
+        f'<div class="wide" tabindex="0" role="region" aria-label="{name}">'
+        f'<table aria-label="{name}"><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def percent(share: float) -> str:
+    """A share in words."""
+    return f"{100 * share:.1f} %"
+
+
+def seconds(value: float) -> str:
+    """A duration in words."""
+    if not value:
+        return "0"
+    if value < 1e-3:
+        return f"{1e6 * value:.0f} us"
+    return f"{1e3 * value:.1f} ms" if value < 1 else f"{value:.3f} s"
+
+
+TEXTURES: Final = (
+    '<svg class="defs" aria-hidden="true" width="0" height="0"><defs>'
+    '<pattern id="stripes" width="8" height="8" patternUnits="userSpaceOnUse" '
+    'patternTransform="rotate(45)"><rect class="stripe-ground" width="8" height="8"/>'
+    '<rect class="stripe" width="3" height="8"/></pattern>'
+    '<pattern id="dots" width="6" height="6" patternUnits="userSpaceOnUse">'
+    '<rect class="dot-ground" width="6" height="6"/><circle class="dot" cx="3" cy="3" r="1.4"/>'
+    "</pattern></defs></svg>"
+)
+
+# Okabe and Ito (2008), lighter ones of them in the dark.
+STYLE: Final = """
+:root { color-scheme: light dark; --paper: #ffffff; --ink: #1c1c1c; --quiet: #5a5a5a;
+  --line: #d0d0d0; --ground: #eeeeee; --use: #0072b2; --starved: #d55e00; --starved-2: #f6c9a8;
+  --frontier: #8a8a8a; --frontier-2: #e2e2e2; --good: #00664b; --bad: #a83200; --link: #005a8c; }
+@media (prefers-color-scheme: dark) { :root { --paper: #15171a; --ink: #ececec; --quiet: #b0b0b0;
+  --line: #3d4147; --ground: #2a2d32; --use: #56b4e9; --starved: #e69f00; --starved-2: #6a4a00;
+  --frontier: #9a9a9a; --frontier-2: #3c3f44; --good: #4fd6ac; --bad: #ff9d6b; --link: #8ccbf0; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.5;
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; }
+main, header, footer { max-width: 82rem; margin: 0 auto; padding: 0 1rem; }
+p, ul, dl, figure { max-width: 62rem; }
+header { padding-top: 1.5rem; }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .5rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem; border-bottom: 1px solid var(--line); }
+h3 { font-size: 1.02rem; margin: 1.8rem 0 .3rem; overflow-wrap: anywhere; }
+p, li, dd { overflow-wrap: anywhere; }
+a { color: var(--link); }
+.verdict { font-size: 1.15rem; font-weight: 600; margin: .2rem 0; }
+.pass { color: var(--good); } .fail { color: var(--bad); }
+.quiet, figcaption { color: var(--quiet); font-size: .9rem; }
+.caption { margin: .5rem 0 .2rem; }
+.wide { overflow-x: auto; margin: 0 0 1rem; }
+table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right;
+  white-space: nowrap; vertical-align: bottom; }
+th { white-space: normal; }
+th:first-child { text-align: left; padding-left: 0; position: sticky; left: 0; min-width: 14rem;
+  background: var(--paper); overflow-wrap: anywhere; font-weight: 500; }
+figure { margin: .6rem 0 .8rem; }
+.bar { display: grid; grid-template-columns: 8.5rem 1fr; gap: 0 .6rem; align-items: center;
+  margin: .25rem 0; font-size: .88rem; }
+.bar .said { grid-column: 2; color: var(--quiet); }
+.bar svg { width: 100%; height: 1rem; display: block; }
+rect.ground { fill: var(--ground); } rect.use { fill: var(--use); }
+rect.starved { fill: url(#stripes); } rect.frontier { fill: url(#dots); }
+.stripe-ground { fill: var(--starved-2); } .stripe { fill: var(--starved); }
+.dot-ground { fill: var(--frontier-2); } .dot { fill: var(--frontier); }
+.legend { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem;
+  font-size: .88rem; }
+.legend svg { width: 1rem; height: 1rem; vertical-align: -.15rem; margin-right: .4rem; }
+.defs { position: absolute; }
+dt { font-weight: 600; margin-top: .5rem; } dd { margin: 0; }
+code { font-size: .92em; overflow-wrap: anywhere; }
+footer { margin-top: 2.5rem; padding-bottom: 2rem; border-top: 1px solid var(--line); }
+@media (max-width: 34rem) { th, td { padding: .25rem .45rem; }
+  th:first-child { min-width: 8rem; max-width: 9rem; }
+  .bar { grid-template-columns: 1fr; } .bar .said { grid-column: 1; } }
+@media print { .wide { overflow: visible; } article { break-inside: avoid; } }
+"""
