@@ -1,8 +1,10 @@
 """One account at a provider on a running loop: request admission, its futures and its timer.
 
 Every input (acquire, cancel, release, timer) ends in one turn: ask the core, hand permits over,
-re-arm the timer. It has no opinion about who is granted. Runs that use the same account share it,
-since one quota is one quota: each is a client, told of its own permits and of what changes for all.
+re-arm the timer. Releases that wake somebody share one: all that come in one step of the loop are
+given back at once, and handed over in its next. It has no opinion about who is granted. Runs that
+use the same account share it, since one quota is one quota: each is a client, told of its own
+permits and of what changes for all.
 """
 
 from __future__ import annotations
@@ -60,6 +62,9 @@ class Account:
         self._ids = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
+        # The turn that the loop takes in its next step, and how many came back that wait for it.
+        self._pending: asyncio.Handle | None = None
+        self._freed = 0
 
     @property
     def clients(self) -> int:
@@ -108,13 +113,18 @@ class Account:
         self._futures[waiter] = (future, client)
         return future
 
+    def came(self, pool: PoolKey, now: float) -> None:
+        """The turn for a waiter of a pool; none where it stands behind all whom one will serve."""
+        if not self._freed or self.admission.waiters(pool) <= self._freed:
+            self.turn(now)
+
     def abandon(self, waiter: int, future: asyncio.Future[Permit]) -> None:
         """The waiting coroutine cannot go on: no place and no permit may remain."""
         self._futures.pop(waiter, None)
         now = self.now()
         if future.done() and not future.cancelled() and future.exception() is None:
             self.release(future.result(), CANCELLED, now)
-        elif self.admission.cancel(waiter, now):
+        elif self.admission.cancel(waiter, now) and self._pending is None:
             self.turn(now)
 
     def release(self, permit: Permit, outcome: Outcome, now: float) -> ReleaseStatus:
@@ -122,7 +132,10 @@ class Account:
         try:
             return self._give_back(permit, outcome, now)
         finally:
-            self._turn(now)
+            if self.admission.may_wait(permit.pool):
+                self._turn_soon()
+            else:
+                self._turn(now)
 
     def dismiss(self, client: int, error: Exception) -> None:
         """Ends the waiting of all of a client's waiters with an error."""
@@ -140,7 +153,17 @@ class Account:
         if not self.admission.settled(now, self._timer_at):
             self._turn(now)
 
+    def _turn_soon(self) -> None:
+        self._freed += 1
+        if self._pending is None:
+            self._pending = self.running_loop().call_soon(self._on_pending)
+
+    def _on_pending(self) -> None:
+        self._pending = None
+        self.turn(self.now())
+
     def _turn(self, now: float) -> None:
+        self._freed = 0
         # A permit given back may go to a waiter that was cancelled too: a loop, not a recursion,
         # since as many as wait may be cancelled at once.
         while orphans := self._hand_over(self.admission.advance(now), now):

@@ -185,7 +185,7 @@ class RequestLimiter:
             if self._reporter.listening:
                 waiters = account.admission.waiters(theirs)
                 self._reporter.wait_started(pool, waiter, task_id, waiters, not_before, tokens, now)
-            account.turn(now)
+            account.came(theirs, now)
             if on_wait is not None and not future.done():
                 on_wait()
             permit = await future

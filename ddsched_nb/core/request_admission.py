@@ -4,7 +4,7 @@ Owns pools (a model of a provider in one domain), their limits, pacing, cooldown
 aggregate cap of each provider/model over its domains, the budgets that models share, and the fair
 queues of waiters. It must not know rows, columns or task leases. Pure: `now` comes in, grants and
 the next deadline come out. Its holder calls `advance` after every `enqueue`, `cancel` and
-`release`, and again at the deadline it named.
+`release`, or once after several of one instant, and again at the deadline it named.
 """
 
 from __future__ import annotations
@@ -228,6 +228,14 @@ class RequestAdmission:
             self._grant(budget, now, granted)
         changes, self._changes = self._changes, []
         return Turn(granted, expired, changes, self._due.next_deadline())
+
+    def may_wait(self, pool: PoolKey) -> bool:
+        """Whether the turn after a release to a pool may come after further releases.
+
+        So it is where somebody waits for what came back, and nothing else is to be told of it.
+        """
+        state = self._pools.get(pool)
+        return state is not None and state.waiters > 0 and not self._changes
 
     def settled(self, now: float, deadline: float) -> bool:
         """Whether `advance` would decide nothing at `now`, and name `deadline` as the next."""

@@ -22,7 +22,7 @@ from ddsched_nb.workloads import find_workload
 from ddsched_nb.workloads.catalog import WORKLOADS
 
 SMALL = [workload for workload in WORKLOADS if workload.name != "million-rows"]
-DIGEST_OF_TIGHT = "03c64cb4"
+DIGEST_OF_TIGHT = "4ba6ebec"
 
 
 @pytest.mark.parametrize("workload", SMALL, ids=lambda w: w.name)
