@@ -227,7 +227,8 @@ class FairQueue(Generic[T]):
         Raises:
             ConfigError: `weight` is not a finite number above 0.
         """
-        check_weight(flow, weight)
+        if not 0 < weight < math.inf:
+            check_weight(flow, weight)
         self._order += 1
         state = self._flows.get(flow)
         if state is None:
@@ -242,46 +243,45 @@ class FairQueue(Generic[T]):
 
     def select(self) -> Selection[T] | None:
         """The item with the lowest finish tag among flows behind no closed gate, or None."""
-        if not self._gates:
-            entry = self._open.top()
-            return None if entry is None else self._selection(entry, entry[0] + self._open.shift)
-        best, best_at = None, (math.inf, math.inf)
-        for heap in (self._open, *self._gates.values()):
-            entry = None if heap.closed else heap.top()
-            if entry is not None and (at := (entry[0] + heap.shift, entry[1])) < best_at:
-                best, best_at = entry, at
-        return None if best is None else self._selection(best, best_at[0])
+        entry = self._first()
+        return None if entry is None else self._selection(entry)
+
+    def front(self) -> Ticket[T] | None:
+        """The ticket that `select` would select, for who takes it at once."""
+        entry = self._first() if self._gates else self._open.top()
+        return None if entry is None else entry[2].head()
 
     def peek(self, gate: Hashable) -> Selection[T] | None:
         """The item with the lowest finish tag behind `gate`, open or closed, or None."""
         heap = self._gates.get(gate)
         entry = heap.top() if heap else None
-        if heap is None or entry is None:
-            return None
-        return self._selection(entry, entry[0] + heap.shift)
+        return None if entry is None else self._selection(entry)
 
     def commit(self, selection: Selection[T]) -> bool:
         """Takes the selected item out. False, and no change, if the selection is stale."""
         ticket = selection.ticket
-        state = ticket.state
-        if state.version != selection.version or not ticket.live:
+        if ticket.state.version != selection.version or not ticket.live:
             return False
-        state.pop(selection.ticket)
+        self.take(ticket, selection.tag)
+        return True
+
+    def take(self, ticket: Ticket[T], tag: float | None = None) -> None:
+        """Takes out what `front` named just now."""
+        state = ticket.state
+        self._clock = max(self._clock, self._tag(state) if tag is None else tag)
+        state.pop(ticket)
         state.version += 1
         self._size -= 1
-        if selection.tag > self._clock:
-            self._clock = selection.tag
         heap = self._open if state.gate is None else self._gates[state.gate]
         if state.live and not heap.closed:
             heap.renew(self._clock + 1.0 / state.weight, state.head().order, state)
-            return True
+            return
         heap.remove(state)
         self._pass_gate(state)
         if state.live:
             self._open.push(self._clock + 1.0 / state.weight, state.head().order, state)
         else:
             self._end(state)
-        return True
 
     def set_weight(self, flow: Hashable, weight: float) -> None:
         """Changes the weight of a flow that has something queued, from its next finish tag on.
@@ -307,7 +307,7 @@ class FairQueue(Generic[T]):
             self._end(state)
         return True
 
-    def close(self, selection: Selection[T], gate: Hashable) -> None:
+    def close(self, selection: Selection[T] | Ticket[T], gate: Hashable) -> None:
         """Puts the selected flow behind `gate` and closes it, until `open` or `lift`."""
         state = self._flows[selection.flow]
         heap = self._gates.get(gate)
@@ -338,10 +338,6 @@ class FairQueue(Generic[T]):
         state = self._flows.get(flow)
         return state.gate if state else None
 
-    def follows(self, ticket: Ticket[T]) -> bool:
-        """Whether more than this item of its flow is queued."""
-        return ticket.state.live > 1
-
     def shut_in(self, ticket: Ticket[T]) -> bool:
         """Whether a queued item stands behind a closed gate: that it came changes nothing now."""
         gate = ticket.state.gate
@@ -353,7 +349,7 @@ class FairQueue(Generic[T]):
         For who wants to explain, not to select. It reads copies, so any thread may ask.
         """
         return {
-            key: [e[2].key for e in sorted(gate.entries, key=_turn) if e[2].entry is e]
+            key: [e[2].key for e in sorted(e for e in [*gate.entries] if e[2].entry is e)]
             for key, gate in list(self._gates.items())
             if gate.closed
         }
@@ -362,13 +358,27 @@ class FairQueue(Generic[T]):
         """Closed gates with the number of flows behind each."""
         return {key: gate.live for key, gate in self._gates.items() if gate.closed}
 
-    def _selection(self, entry: _Entry[T], tag: float) -> Selection[T]:
+    def _first(self) -> _Entry[T] | None:
+        if not self._gates:
+            return self._open.top()
+        best, best_at = None, (math.inf, math.inf)
+        for heap in (self._open, *self._gates.values()):
+            entry = None if heap.closed else heap.top()
+            if entry is not None and (at := (entry[0] + heap.shift, entry[1])) < best_at:
+                best, best_at = entry, at
+        return best
+
+    def _selection(self, entry: _Entry[T]) -> Selection[T]:
         state = entry[2]
         head = state.head()
-        return Selection(state.key, head.item, head, state.version, tag)
+        return Selection(state.key, head.item, head, state.version, self._tag(state))
 
     def _heap_of(self, state: _FlowState[T]) -> _TagHeap[T]:
         return self._open if state.gate is None else self._gates[state.gate]
+
+    def _tag(self, state: _FlowState[T]) -> float:
+        assert state.entry is not None, "a flow with something queued stands in one heap"
+        return state.entry[0] + self._heap_of(state).shift
 
     def _leave(self, state: _FlowState[T]) -> float:
         """Takes a flow out of the heap it stands in, and gives its tag."""
@@ -387,7 +397,3 @@ class FairQueue(Generic[T]):
         if state.gate is not None and not self._gates[state.gate].live:
             del self._gates[state.gate]
         state.gate = None
-
-
-def _turn(entry: _Entry[T]) -> tuple[float, int]:
-    return entry[:2]
