@@ -22,6 +22,7 @@ from ddsched_nb.core.request_admission import RequestAdmission
 from ddsched_nb.errors import ConfigError, QueueTimeout
 
 CANCELLED = Outcome(OutcomeKind.LOCAL_CANCELLED)
+_RELEASED = ReleaseStatus.RELEASED
 
 
 class Client(Protocol):
@@ -172,7 +173,7 @@ class Account:
 
     def _give_back(self, permit: Permit, outcome: Outcome, now: float) -> ReleaseStatus:
         status = self.admission.release(permit, outcome, now)
-        if status is ReleaseStatus.RELEASED:
+        if status is _RELEASED:
             client = self._client(self._holders.pop(permit.permit_id))
             if client is not None:
                 client.released(permit, outcome, status, now)
@@ -183,31 +184,33 @@ class Account:
         if not (turn.granted or turn.expired or turn.changes):
             self._arm(turn.next_deadline)
             return []
-        orphans = []
-        told = []
+        orphans, owners = [], []
+        futures, holders = self._futures, self._holders
         for waiter, permit in turn.granted:
-            future, owner = self._futures.pop(waiter)
-            self._holders[permit.permit_id] = owner
-            told.append((owner, permit))
+            future, owner = futures.pop(waiter)
+            holders[permit.permit_id] = owner
+            owners.append(owner)
             if future.done():
                 # Its coroutine was cancelled, and has not run since to take the waiter out.
                 orphans.append(permit)
             else:
                 future.set_result(permit)
         for waiter in turn.expired:
-            future, _ = self._futures.pop(waiter)
+            future, _ = futures.pop(waiter)
             if not future.done():
                 future.set_exception(
                     QueueTimeout("no permit within the timeout; the provider was not asked")
                 )
         self._arm(turn.next_deadline)
-        for owner, permit in told:
-            client = self._client(owner)
+        told, client = -1, None
+        for owner, (_, permit) in zip(owners, turn.granted, strict=True):
+            if owner != told:
+                told, client = owner, self._client(owner)
             if client is not None:
                 client.granted(permit)
         for change in turn.changes:
-            for client in self._present():
-                client.changed(change, now)
+            for each in self._present():
+                each.changed(change, now)
         return orphans
 
     def _client(self, number: int) -> Client | None:

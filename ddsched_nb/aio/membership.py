@@ -35,6 +35,13 @@ class LimitPoint(NamedTuple):
     seconds: float = 0.0
 
 
+class Place(NamedTuple):
+    """Where a pool of ours is, and its name there."""
+
+    member: Membership
+    pool: PoolKey
+
+
 class Membership:
     """One client of an account. Translates the account's names of pools into the limiter's.
 
