@@ -133,10 +133,12 @@ class Account:
         try:
             return self._give_back(permit, outcome, now)
         finally:
-            if self.admission.may_wait(permit.pool):
-                self._turn_soon()
-            else:
+            if not self.admission.may_wait(permit.pool):
                 self._turn(now)
+            else:
+                self._freed += 1
+                if self._pending is None:
+                    self._pending = self.running_loop().call_soon(self._on_pending)
 
     def dismiss(self, client: int, error: Exception) -> None:
         """Ends the waiting of all of a client's waiters with an error."""
@@ -153,11 +155,6 @@ class Account:
         """Asks the core, and does what it says; nothing where it would say nothing."""
         if not self.admission.settled(now, self._timer_at):
             self._turn(now)
-
-    def _turn_soon(self) -> None:
-        self._freed += 1
-        if self._pending is None:
-            self._pending = self.running_loop().call_soon(self._on_pending)
 
     def _on_pending(self) -> None:
         self._pending = None

@@ -177,7 +177,7 @@ class RequestLimiter:
         self._waiting += 1
         # Nothing may stand between here and the try: however this ends, nothing stays behind.
         try:
-            if self._reporter.listening:
+            if self._reporter.bus.listening:
                 waiters = account.admission.waiters(theirs)
                 self._reporter.wait_started(pool, waiter, task_id, waiters, not_before, tokens, now)
             account.came(theirs, now)

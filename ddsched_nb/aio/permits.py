@@ -13,7 +13,7 @@ from typing import Any
 
 from ddsched_nb.clients.outcomes import classify
 from ddsched_nb.clients.quotas import read_quotas
-from ddsched_nb.core.model import Outcome, OutcomeKind, Permit, PoolKey, Usage
+from ddsched_nb.core.model import SUCCESS, Outcome, OutcomeKind, Permit, PoolKey, Usage
 from ddsched_nb.errors import ConfigError
 
 CANCELLED = Outcome(OutcomeKind.LOCAL_CANCELLED)
@@ -78,7 +78,8 @@ class Holding:
         return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._give_back(self.permit, self.outcome or classify(error))
+        how = SUCCESS if error is None else classify(error)
+        self._give_back(self.permit, self.outcome or how)
 
     def __enter__(self) -> Holding:
         assert hasattr(self, "permit"), "a block that waits for its permit is `async with`"

@@ -184,7 +184,7 @@ class FairQueue(Generic[T]):
     def __init__(self) -> None:
         self._flows: dict[Hashable, _FlowState[T]] = {}
         self._open: _TagHeap[T] = _TagHeap()
-        self._gates: dict[Hashable, _TagHeap[T]] = {}
+        self.gates: dict[Hashable, _TagHeap[T]] = {}  # empty where nobody stands behind one
         self._clock = 0.0
         self._order = 0
         self._size = 0
@@ -207,12 +207,12 @@ class FairQueue(Generic[T]):
 
     def entries(self) -> int:
         """Heap entries held, living and stale: bounded by twice the flows and a small constant."""
-        return len(self._open.entries) + sum(len(g.entries) for g in self._gates.values())
+        return len(self._open.entries) + sum(len(g.entries) for g in self.gates.values())
 
     def enqueue(
         self, flow: Hashable, item: T, *, weight: float = 1.0, priority: float = 0.0
     ) -> Ticket[T]:
-        """Queues an item.
+        """Queues an item; returns the ticket that `discard` takes.
 
         Args:
             flow: Names the flow; flows come into being when first used.
@@ -220,9 +220,6 @@ class FairQueue(Generic[T]):
             weight: The flow's share relative to others, finite and above 0. A changed weight holds
                 from the flow's next finish tag on.
             priority: Lower leaves first within the flow.
-
-        Returns:
-            The ticket that `discard` takes.
 
         Raises:
             ConfigError: `weight` is not a finite number above 0.
@@ -248,12 +245,12 @@ class FairQueue(Generic[T]):
 
     def front(self) -> Ticket[T] | None:
         """The ticket that `select` would select, for who takes it at once."""
-        entry = self._first() if self._gates else self._open.top()
+        entry = self._first() if self.gates else self._open.top()
         return None if entry is None else entry[2].head()
 
     def peek(self, gate: Hashable) -> Selection[T] | None:
         """The item with the lowest finish tag behind `gate`, open or closed, or None."""
-        heap = self._gates.get(gate)
+        heap = self.gates.get(gate)
         entry = heap.top() if heap else None
         return None if entry is None else self._selection(entry)
 
@@ -268,11 +265,13 @@ class FairQueue(Generic[T]):
     def take(self, ticket: Ticket[T], tag: float | None = None) -> None:
         """Takes out what `front` named just now."""
         state = ticket.state
-        self._clock = max(self._clock, self._tag(state) if tag is None else tag)
+        tag = self._tag(state) if tag is None else tag
+        if tag > self._clock:
+            self._clock = tag
         state.pop(ticket)
         state.version += 1
         self._size -= 1
-        heap = self._open if state.gate is None else self._gates[state.gate]
+        heap = self._open if state.gate is None else self.gates[state.gate]
         if state.live and not heap.closed:
             heap.renew(self._clock + 1.0 / state.weight, state.head().order, state)
             return
@@ -310,9 +309,9 @@ class FairQueue(Generic[T]):
     def close(self, selection: Selection[T] | Ticket[T], gate: Hashable) -> None:
         """Puts the selected flow behind `gate` and closes it, until `open` or `lift`."""
         state = self._flows[selection.flow]
-        heap = self._gates.get(gate)
+        heap = self.gates.get(gate)
         if heap is None:
-            heap = self._gates[gate] = _TagHeap()
+            heap = self.gates[gate] = _TagHeap()
         if state.gate != gate:
             if heap.closed:
                 heap.catch_up(self._clock)
@@ -322,7 +321,7 @@ class FairQueue(Generic[T]):
 
     def open(self, gate: Hashable) -> None:
         """Lets the flows behind `gate` be selected again; costs nothing per flow."""
-        heap = self._gates.get(gate) if self._gates else None
+        heap = self.gates.get(gate)
         if heap is not None and heap.closed:
             heap.catch_up(self._clock)
             heap.closed = False
@@ -341,7 +340,7 @@ class FairQueue(Generic[T]):
     def shut_in(self, ticket: Ticket[T]) -> bool:
         """Whether a queued item stands behind a closed gate: that it came changes nothing now."""
         gate = ticket.state.gate
-        return gate is not None and self._gates[gate].closed
+        return gate is not None and self.gates[gate].closed
 
     def behind_closed_gates(self) -> dict[Hashable, list[Hashable]]:
         """Closed gates with the flows behind each, the next one in turn first.
@@ -350,19 +349,19 @@ class FairQueue(Generic[T]):
         """
         return {
             key: [e[2].key for e in sorted(e for e in [*gate.entries] if e[2].entry is e)]
-            for key, gate in list(self._gates.items())
+            for key, gate in list(self.gates.items())
             if gate.closed
         }
 
     def closed_gates(self) -> dict[Hashable, int]:
         """Closed gates with the number of flows behind each."""
-        return {key: gate.live for key, gate in self._gates.items() if gate.closed}
+        return {key: gate.live for key, gate in self.gates.items() if gate.closed}
 
     def _first(self) -> _Entry[T] | None:
-        if not self._gates:
+        if not self.gates:
             return self._open.top()
         best, best_at = None, (math.inf, math.inf)
-        for heap in (self._open, *self._gates.values()):
+        for heap in (self._open, *self.gates.values()):
             entry = None if heap.closed else heap.top()
             if entry is not None and (at := (entry[0] + heap.shift, entry[1])) < best_at:
                 best, best_at = entry, at
@@ -374,11 +373,12 @@ class FairQueue(Generic[T]):
         return Selection(state.key, head.item, head, state.version, self._tag(state))
 
     def _heap_of(self, state: _FlowState[T]) -> _TagHeap[T]:
-        return self._open if state.gate is None else self._gates[state.gate]
+        return self._open if state.gate is None else self.gates[state.gate]
 
     def _tag(self, state: _FlowState[T]) -> float:
         assert state.entry is not None, "a flow with something queued stands in one heap"
-        return state.entry[0] + self._heap_of(state).shift
+        heap = self._open if state.gate is None else self.gates[state.gate]
+        return state.entry[0] + heap.shift
 
     def _leave(self, state: _FlowState[T]) -> float:
         """Takes a flow out of the heap it stands in, and gives its tag."""
@@ -394,6 +394,6 @@ class FairQueue(Generic[T]):
 
     def _pass_gate(self, state: _FlowState[T]) -> None:
         """Takes a flow, whose entry is out already, from its gate; nobody behind it, no gate."""
-        if state.gate is not None and not self._gates[state.gate].live:
-            del self._gates[state.gate]
+        if state.gate is not None and not self.gates[state.gate].live:
+            del self.gates[state.gate]
         state.gate = None

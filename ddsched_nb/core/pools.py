@@ -10,7 +10,7 @@ import math
 from collections.abc import Hashable
 
 from ddsched_nb.core.fair_queue import FairQueue, Ticket
-from ddsched_nb.core.limits import Limit
+from ddsched_nb.core.limits import FixedLimit, Limit
 from ddsched_nb.core.model import (
     REMOTE_OUTCOMES,
     ModelKey,
@@ -123,6 +123,7 @@ class PoolState:
         "held",
         "key",
         "last_success_at",
+        "learns",
         "limit",
         "model",
         "paced_until",
@@ -143,6 +144,8 @@ class PoolState:
         self.model = model
         self.cap = cap
         self.limit = limit
+        # One that hears samples and does nothing with them is spared them.
+        self.learns = getattr(type(limit), "on_sample", None) is not FixedLimit.on_sample
         self.pacing = pacing
         self.held: dict[int, HeldPermit] = {}
         self.cooldown_until = 0.0
@@ -200,6 +203,8 @@ class PoolState:
             return []
         if kind is _RATE_LIMITED:
             outcome = self._understood(held, outcome, now)
+        if not self.learns:
+            return self._count(held, outcome, now)
         before, sent_at = self.value(now), permit.granted_at
         facts = (sent_at, now, now - sent_at, permit.in_flight, permit.limit, held.served, kind)
         sample = _new(Sample, facts)

@@ -169,7 +169,7 @@ class RequestAdmission:
         if not 0 < weight < math.inf:
             # Before anything is booked, and not when the waiter comes due: it would hit others.
             check_weight(flow, weight)
-        state = self._known(pool)
+        state = self._pools.get(pool) or self._known(pool)
         if self._due.entries:
             self._fall_due(now)  # who is due lines up first, however late his timer comes
         self._last_waiter += 1
@@ -198,12 +198,14 @@ class RequestAdmission:
         Anything but the exact live permit credits nothing, teaches nothing and never raises.
         """
         pool = self._pools.get(permit.pool)
-        status = self._judge(permit, pool)
-        if status is not _RELEASED or pool is None:
-            return status
+        held = None if pool is None else pool.held.get(permit.permit_id)
+        if pool is None or held is None or held.permit is not permit:
+            status = self._judge(permit, pool)
+            if status is not _RELEASED or pool is None:
+                return status
         self._changes += pool.settle(permit, outcome, now)
         self._open(pool)
-        return status
+        return _RELEASED
 
     def pause(self, paused: bool, client: int = 0) -> None:
         """While paused a client is granted nothing; its waiters keep their places, and may expire.
@@ -282,8 +284,9 @@ class RequestAdmission:
         budget = pool.model.budget
         queue = budget.queue
         pool.paced_until = 0.0
-        queue.open(pool.key)
-        queue.open(pool.model.key)
+        if queue.gates:
+            queue.open(pool.key)
+            queue.open(pool.model.key)
         if not budget.dirty:
             self._touch(budget)
 
@@ -361,8 +364,7 @@ class RequestAdmission:
         held = pool.held.get(permit.permit_id)
         if held is None:
             return ReleaseStatus.DUPLICATE
-        same = held.permit is permit or held.permit == permit
-        return _RELEASED if same else ReleaseStatus.STALE
+        return _RELEASED if held.permit == permit else ReleaseStatus.STALE
 
     def _add_due(self, at: float, what: Waiter | PoolState | BudgetState, *, expiry: bool) -> None:
         self._due.add(at, what, expiry=expiry, living=len(self._waiters) + len(self._pools))
