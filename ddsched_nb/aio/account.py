@@ -1,8 +1,10 @@
 """One account at a provider on a running loop: request admission, its futures and its timer.
 
 Every input (acquire, cancel, release, timer) ends in one turn: ask the core, hand permits over,
-re-arm the timer. It has no opinion about who is granted. Runs that use the same account share it,
-since one quota is one quota: each is a client, told of its own permits and of what changes for all.
+re-arm the timer. Releases that wake somebody share one: all that come in one step of the loop are
+given back at once, and handed over in its next. It has no opinion about who is granted. Runs that
+use the same account share it, since one quota is one quota: each is a client, told of its own
+permits and of what changes for all.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from ddsched_nb.core.request_admission import RequestAdmission
 from ddsched_nb.errors import ConfigError, QueueTimeout
 
 CANCELLED = Outcome(OutcomeKind.LOCAL_CANCELLED)
+_RELEASED = ReleaseStatus.RELEASED
 
 
 class Client(Protocol):
@@ -60,6 +63,9 @@ class Account:
         self._ids = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
+        # The turn that the loop takes in its next step, and how many came back that wait for it.
+        self._pending: asyncio.Handle | None = None
+        self._freed = 0
 
     @property
     def clients(self) -> int:
@@ -108,13 +114,18 @@ class Account:
         self._futures[waiter] = (future, client)
         return future
 
+    def came(self, pool: PoolKey, now: float) -> None:
+        """The turn for a waiter of a pool; none where it stands behind all whom one will serve."""
+        if not self._freed or self.admission.waiters(pool) <= self._freed:
+            self.turn(now)
+
     def abandon(self, waiter: int, future: asyncio.Future[Permit]) -> None:
         """The waiting coroutine cannot go on: no place and no permit may remain."""
         self._futures.pop(waiter, None)
         now = self.now()
         if future.done() and not future.cancelled() and future.exception() is None:
             self.release(future.result(), CANCELLED, now)
-        elif self.admission.cancel(waiter, now):
+        elif self.admission.cancel(waiter, now) and self._pending is None:
             self.turn(now)
 
     def release(self, permit: Permit, outcome: Outcome, now: float) -> ReleaseStatus:
@@ -122,7 +133,12 @@ class Account:
         try:
             return self._give_back(permit, outcome, now)
         finally:
-            self._turn(now)
+            if not self.admission.may_wait(permit.pool):
+                self._turn(now)
+            else:
+                self._freed += 1
+                if self._pending is None:
+                    self._pending = self.running_loop().call_soon(self._on_pending)
 
     def dismiss(self, client: int, error: Exception) -> None:
         """Ends the waiting of all of a client's waiters with an error."""
@@ -140,7 +156,12 @@ class Account:
         if not self.admission.settled(now, self._timer_at):
             self._turn(now)
 
+    def _on_pending(self) -> None:
+        self._pending = None
+        self.turn(self.now())
+
     def _turn(self, now: float) -> None:
+        self._freed = 0
         # A permit given back may go to a waiter that was cancelled too: a loop, not a recursion,
         # since as many as wait may be cancelled at once.
         while orphans := self._hand_over(self.admission.advance(now), now):
@@ -149,7 +170,7 @@ class Account:
 
     def _give_back(self, permit: Permit, outcome: Outcome, now: float) -> ReleaseStatus:
         status = self.admission.release(permit, outcome, now)
-        if status is ReleaseStatus.RELEASED:
+        if status is _RELEASED:
             client = self._client(self._holders.pop(permit.permit_id))
             if client is not None:
                 client.released(permit, outcome, status, now)
@@ -160,31 +181,33 @@ class Account:
         if not (turn.granted or turn.expired or turn.changes):
             self._arm(turn.next_deadline)
             return []
-        orphans = []
-        told = []
+        orphans, owners = [], []
+        futures, holders = self._futures, self._holders
         for waiter, permit in turn.granted:
-            future, owner = self._futures.pop(waiter)
-            self._holders[permit.permit_id] = owner
-            told.append((owner, permit))
+            future, owner = futures.pop(waiter)
+            holders[permit.permit_id] = owner
+            owners.append(owner)
             if future.done():
                 # Its coroutine was cancelled, and has not run since to take the waiter out.
                 orphans.append(permit)
             else:
                 future.set_result(permit)
         for waiter in turn.expired:
-            future, _ = self._futures.pop(waiter)
+            future, _ = futures.pop(waiter)
             if not future.done():
                 future.set_exception(
                     QueueTimeout("no permit within the timeout; the provider was not asked")
                 )
         self._arm(turn.next_deadline)
-        for owner, permit in told:
-            client = self._client(owner)
+        told, client = -1, None
+        for owner, (_, permit) in zip(owners, turn.granted, strict=True):
+            if owner != told:
+                told, client = owner, self._client(owner)
             if client is not None:
                 client.granted(permit)
         for change in turn.changes:
-            for client in self._present():
-                client.changed(change, now)
+            for each in self._present():
+                each.changed(change, now)
         return orphans
 
     def _client(self, number: int) -> Client | None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Hashable
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from ddsched_nb.aio.account import Account
 from ddsched_nb.aio.background import background_loop
 from ddsched_nb.aio.bus import EventBus
-from ddsched_nb.aio.membership import LimitPoint, Membership
+from ddsched_nb.aio.membership import LimitPoint, Membership, Place
 from ddsched_nb.aio.permits import Holding, refuse_on_a_loop, wait_in_thread
 from ddsched_nb.aio.reporters import RequestReporter
 from ddsched_nb.core.limits import CeilingLimit, Limit
@@ -26,16 +25,10 @@ from ddsched_nb.core.pressure import PoolLoad
 from ddsched_nb.core.request_admission import RequestAdmission
 from ddsched_nb.errors import AdmissionClosed, ConfigError, QueueTimeout
 
+_RELEASED = ReleaseStatus.RELEASED
 _CLOSED = "the run has ended; the provider was not asked"
 DEFAULT_CAP = 256
 """What the limit of a model never exceeds where nobody says otherwise."""
-
-
-class _Place(NamedTuple):
-    """Where a pool of ours is, and its name there."""
-
-    member: Membership
-    pool: PoolKey
 
 
 class RequestLimiter:
@@ -66,7 +59,7 @@ class RequestLimiter:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._private = Membership(Account(admission), self._reporter)
         self._members: dict[str, Membership] = {}
-        self._places: dict[PoolKey, _Place] = {}
+        self._places: dict[PoolKey, Place] = {}
         self._waiting = 0
 
     def __repr__(self) -> str:
@@ -111,7 +104,7 @@ class RequestLimiter:
             admission.register(
                 theirs, limit, cap=cap, aggregate_cap=aggregate, pacing=pacing, budget=budget
             )
-        self._places[pool] = _Place(member, theirs)
+        self._places[pool] = Place(member, theirs)
         at = self._at() if now is None else now
         member.add(pool, theirs, self.statistics(pool).limit, at)
         member.account.ask_caps(member.number, theirs, cap, aggregate)
@@ -162,9 +155,11 @@ class RequestLimiter:
             AdmissionClosed: The limiter was closed.
             ConfigError: The pool is not registered, or `weight` is not a finite number above 0.
         """
-        member, theirs = self._place(pool)
+        member, theirs = self._places.get(pool) or self._place(pool)
         account = member.account
-        loop = self._running_loop(account)
+        loop = account.loop
+        if loop is None or self._loop is None:
+            loop = self._running_loop(account)
         if self._closed:
             raise AdmissionClosed(_CLOSED)
         now = loop.time()
@@ -182,10 +177,10 @@ class RequestLimiter:
         self._waiting += 1
         # Nothing may stand between here and the try: however this ends, nothing stays behind.
         try:
-            if self._reporter.listening:
+            if self._reporter.bus.listening:
                 waiters = account.admission.waiters(theirs)
                 self._reporter.wait_started(pool, waiter, task_id, waiters, not_before, tokens, now)
-            account.turn(now)
+            account.came(theirs, now)
             if on_wait is not None and not future.done():
                 on_wait()
             permit = await future
@@ -241,7 +236,7 @@ class RequestLimiter:
             permit = permit._replace(pool=theirs)
         now = self._running_loop(member.account).time()
         status = member.account.release(permit, outcome, now)
-        if status is not ReleaseStatus.RELEASED:
+        if status is not _RELEASED:
             self._reporter.released(permit, outcome, status, 0, now)
         return status
 
@@ -264,8 +259,8 @@ class RequestLimiter:
             domain: What the model is asked for.
             **wait: As of `acquire`.
         """
-        where = self.pool(pool, model, domain)
-        return Holding(partial(self.acquire, where, **wait), self.release)
+        where = pool if pool is not None and model is None else self.pool(pool, model, domain)
+        return Holding(where, wait, self.acquire, self.release)
 
     def acquire_blocking(
         self,
@@ -367,7 +362,7 @@ class RequestLimiter:
         """Waiters of ours now."""
         return self._waiting
 
-    def _place(self, pool: PoolKey) -> _Place:
+    def _place(self, pool: PoolKey) -> Place:
         place = self._places.get(pool)
         if place is None:
             known = ", ".join(key.label for key in self._places) or "none"

@@ -35,6 +35,13 @@ class LimitPoint(NamedTuple):
     seconds: float = 0.0
 
 
+class Place(NamedTuple):
+    """Where a pool of ours is, and its name there."""
+
+    member: Membership
+    pool: PoolKey
+
+
 class Membership:
     """One client of an account. Translates the account's names of pools into the limiter's.
 
@@ -68,13 +75,13 @@ class Membership:
     def granted(self, permit: Permit) -> None:
         """A permit went to one of our waiters."""
         self.permits += 1
-        if self._reporter.listening:
+        if self._reporter.bus.listening:
             self._reporter.acquired(self.translated(permit))
 
     def released(self, permit: Permit, outcome: Outcome, status: ReleaseStatus, now: float) -> None:
         """A permit of ours came back."""
         self.permits -= 1
-        if self._reporter.listening:
+        if self._reporter.bus.listening:
             in_flight = self.account.admission.in_flight(permit.pool)
             self._reporter.released(self.translated(permit), outcome, status, in_flight, now)
 

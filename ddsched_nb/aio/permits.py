@@ -13,20 +13,52 @@ from typing import Any
 
 from ddsched_nb.clients.outcomes import classify
 from ddsched_nb.clients.quotas import read_quotas
-from ddsched_nb.core.model import Outcome, OutcomeKind, Permit, Usage
+from ddsched_nb.core.model import SUCCESS, Outcome, OutcomeKind, Permit, PoolKey, Usage
 from ddsched_nb.errors import ConfigError
 
 CANCELLED = Outcome(OutcomeKind.LOCAL_CANCELLED)
 
 
-class PermitInUse:
-    """A permit in use. Set `outcome` where an exception does not tell it."""
+class Holding:
+    """A permit for a block: `async with` waits for it, `with` has one already.
 
-    __slots__ = ("outcome", "permit")
+    Gives it back once, with how the block ended. A class and not a generator, which would cost as
+    much as all the rest of a hand-off.
 
-    def __init__(self, permit: Permit) -> None:
-        self.permit = permit
+    Args:
+        pool: Where the call goes.
+        wait: How it waits, as of `acquire`.
+        acquire: Waits for a permit.
+        give_back: Takes it with the outcome.
+
+    Attributes:
+        permit: The permit, inside the block.
+        outcome: How the call ended; set it where an exception does not tell.
+    """
+
+    __slots__ = ("_acquire", "_give_back", "_pool", "_wait", "outcome", "permit")
+
+    permit: Permit
+
+    def __init__(
+        self,
+        pool: PoolKey,
+        wait: dict[str, Any],
+        acquire: Callable[..., Awaitable[Permit]],
+        give_back: Callable[[Permit, Outcome], object],
+    ) -> None:
+        self._pool = pool
+        self._wait = wait
+        self._acquire = acquire
+        self._give_back = give_back
         self.outcome: Outcome | None = None
+
+    @classmethod
+    def of(cls, permit: Permit, give_back: Callable[[Permit, Outcome], object]) -> Holding:
+        """Holds a permit that was just granted."""
+        made = cls(permit.pool, {}, _nobody_waits, give_back)
+        made.permit = permit
+        return made
 
     def answered(
         self, usage: Usage | None = None, headers: Mapping[str, str] | None = None
@@ -40,54 +72,21 @@ class PermitInUse:
         quotas = () if headers is None else read_quotas(headers)
         self.outcome = Outcome(OutcomeKind.SUCCESS, usage=usage, quotas=quotas)
 
-
-class Holding:
-    """A permit for a block: `async with` waits for it, `with` has one already.
-
-    Gives it back once, with how the block ended. A class and not a generator, which would cost as
-    much as all the rest of a hand-off.
-
-    Args:
-        acquire: Waits for a permit.
-        give_back: Takes it with the outcome.
-    """
-
-    __slots__ = ("_acquire", "_give_back", "_held")
-
-    def __init__(
-        self,
-        acquire: Callable[[], Awaitable[Permit]],
-        give_back: Callable[[Permit, Outcome], object],
-    ) -> None:
-        self._acquire = acquire
-        self._give_back = give_back
-        self._held: PermitInUse | None = None
-
-    @classmethod
-    def of(cls, permit: Permit, give_back: Callable[[Permit, Outcome], object]) -> Holding:
-        """Holds a permit that was just granted."""
-        made = cls(_nobody_waits, give_back)
-        made._held = PermitInUse(permit)
-        return made
-
-    async def __aenter__(self) -> PermitInUse:
-        held = self._held = PermitInUse(await self._acquire())
-        return held
+    async def __aenter__(self) -> Holding:
+        self.permit = await self._acquire(self._pool, **self._wait)
+        self.outcome = None
+        return self
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._end(error)
+        how = SUCCESS if error is None else classify(error)
+        self._give_back(self.permit, self.outcome or how)
 
-    def __enter__(self) -> PermitInUse:
-        assert self._held is not None, "a block that waits for its permit is `async with`"
-        return self._held
+    def __enter__(self) -> Holding:
+        assert hasattr(self, "permit"), "a block that waits for its permit is `async with`"
+        return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._end(error)
-
-    def _end(self, error: BaseException | None) -> None:
-        held = self._held
-        if held is not None:
-            self._give_back(held.permit, held.outcome or classify(error))
+        self._give_back(self.permit, self.outcome or classify(error))
 
 
 async def _nobody_waits() -> Permit:

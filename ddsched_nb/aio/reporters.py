@@ -40,14 +40,9 @@ SNAPSHOT_EVERY_S = 1.0
 
 class _Reporter:
     def __init__(self, bus: EventBus, clock: Clock) -> None:
-        self._bus = bus
+        self.bus = bus  # gather nothing to tell while nobody is `listening`
         self._clock = clock
         self._sequence = 0
-
-    @property
-    def listening(self) -> bool:
-        """Whether anybody is told; if not, do not gather what to tell."""
-        return self._bus.listening
 
     def _next(self) -> int:
         self._sequence += 1
@@ -80,34 +75,34 @@ class SchedulerReporter(_Reporter):
         **shape: Any,
     ) -> None:
         """Tells the shape of the run; see `SchedulerJobStarted`."""
-        if self._bus.listening:
+        if self.bus.listening:
             now, held = self._clock(), (dict(capacities), dict(flows))
             started = ev.SchedulerJobStarted(
                 now, self._next(), rows, row_groups, columns, *held, **shape
             )
-            self._bus.publish(started)
+            self.bus.publish(started)
             self._snapshot(now)
 
     def job_completed(self, state: str, finished: int, dropped: int) -> None:
-        if self._bus.listening:
+        if self.bus.listening:
             now = self._clock()
             self._snapshot(now)
-            self._bus.publish(ev.SchedulerJobCompleted(now, self._next(), state, finished, dropped))
+            self.bus.publish(ev.SchedulerJobCompleted(now, self._next(), state, finished, dropped))
 
     def lagged(self, seconds: float) -> None:
-        if self._bus.listening:
-            self._bus.publish(ev.SchedulerLoopLagged(self._clock(), self._next(), seconds))
+        if self.bus.listening:
+            self.bus.publish(ev.SchedulerLoopLagged(self._clock(), self._next(), seconds))
 
     def paused(self, paused: bool) -> None:
-        if self._bus.listening:
+        if self.bus.listening:
             kind = ev.RunPaused if paused else ev.RunResumed
-            self._bus.publish(kind(self._clock(), self._next()))
+            self.bus.publish(kind(self._clock(), self._next()))
 
     def turn(self, turn: ScheduleTurn, open_groups: int, drained: bool) -> None:
         """Everything that one turn of the schedule decided, in its order."""
-        if not self._bus.listening:
+        if not self.bus.listening:
             return
-        now, publish = self._clock(), self._bus.publish
+        now, publish = self._clock(), self.bus.publish
         for change in turn.targets:
             before, after, why = change
             publish(ev.RowGroupAdmissionTargetChanged(now, self._next(), before, after, str(why)))
@@ -131,79 +126,79 @@ class SchedulerReporter(_Reporter):
             self._snapshot(now)
 
     def spawned(self, dispatch: Dispatch) -> None:
-        if self._bus.listening:
+        if self.bus.listening:
             task, task_id = dispatch.ready.task, dispatch.ready.task_id
-            self._bus.publish(
+            self.bus.publish(
                 ev.WorkerSpawned(
                     self._clock(), self._next(), task_id, task.column, task.row_group, task.row
                 )
             )
 
     def spawn_failed(self, dispatch: Dispatch, error: BaseException) -> None:
-        if self._bus.listening:
+        if self.bus.listening:
             name = type(error).__name__
             task_id = dispatch.ready.task_id
-            self._bus.publish(ev.WorkerSpawnFailed(self._clock(), self._next(), task_id, name))
+            self.bus.publish(ev.WorkerSpawnFailed(self._clock(), self._next(), task_id, name))
 
     def completed(self, task_id: str, outcome: str) -> None:
-        if self._bus.listening:
-            self._bus.publish(ev.TaskCompleted(self._clock(), self._next(), task_id, outcome))
+        if self.bus.listening:
+            self.bus.publish(ev.TaskCompleted(self._clock(), self._next(), task_id, outcome))
 
     def released(self, task_id: str, lease: Lease, status: ReleaseStatus) -> None:
-        if not self._bus.listening:
+        if not self.bus.listening:
             return
         now, lease_id = self._clock(), lease.lease_id
         if status is ReleaseStatus.RELEASED:
-            self._bus.publish(ev.TaskLeaseReleased(now, self._next(), task_id, lease_id))
+            self.bus.publish(ev.TaskLeaseReleased(now, self._next(), task_id, lease_id))
         else:
-            self._bus.publish(ev.ReleaseDiagnostic(now, self._next(), lease_id, status))
+            self.bus.publish(ev.ReleaseDiagnostic(now, self._next(), lease_id, status))
 
     def stepped_aside(self, task_id: str, lease: Lease) -> None:
-        if self._bus.listening:
+        if self.bus.listening:
             yielded = ev.TaskSlotsYielded(self._clock(), self._next(), task_id, lease.lease_id)
-            self._bus.publish(yielded)
+            self.bus.publish(yielded)
 
     def came_back(self, task_id: str, lease: Lease) -> None:
-        if self._bus.listening:
+        if self.bus.listening:
             retaken = ev.TaskSlotsRetaken(self._clock(), self._next(), task_id, lease.lease_id)
-            self._bus.publish(retaken)
+            self.bus.publish(retaken)
 
     def adjusted(self, setting: str, before: object, after: object) -> None:
-        if self._bus.listening:
+        if self.bus.listening:
             said = (setting, str(before), str(after))
-            self._bus.publish(ev.RunAdjusted(self._clock(), self._next(), *said))
+            self.bus.publish(ev.RunAdjusted(self._clock(), self._next(), *said))
 
     def capacity_changed(self, capacities: Mapping[ResourceKey, int]) -> None:
-        if self._bus.listening:
+        if self.bus.listening:
             named = {str(resource): n for resource, n in capacities.items()}
-            self._bus.publish(ev.TaskCapacityChanged(self._clock(), self._next(), named))
+            self.bus.publish(ev.TaskCapacityChanged(self._clock(), self._next(), named))
 
     def weight_changed(self, flow: FlowKey, before: float, after: float) -> None:
-        if self._bus.listening:
+        if self.bus.listening:
             changed = ev.FlowWeightChanged(self._clock(), self._next(), flow, before, after)
-            self._bus.publish(changed)
+            self.bus.publish(changed)
 
     def deferred(self, task_id: str, deferred: Deferred, reason: str) -> None:
-        if self._bus.listening:
+        if self.bus.listening:
             until, round_ = deferred
-            self._bus.publish(
+            self.bus.publish(
                 ev.RetryDeferred(self._clock(), self._next(), task_id, until, round_, reason)
             )
 
     def dropped(self, task_id: str, row: int | None, error: str) -> None:
-        if self._bus.listening:
-            self._bus.publish(
+        if self.bus.listening:
+            self.bus.publish(
                 ev.NonRetryableDropped(self._clock(), self._next(), task_id, row, error)
             )
 
     def cancelled(self, task_id: str) -> None:
-        if self._bus.listening:
-            self._bus.publish(ev.Cancelled(self._clock(), self._next(), task_id))
+        if self.bus.listening:
+            self.bus.publish(ev.Cancelled(self._clock(), self._next(), task_id))
 
     def checkpointed(self, group: RowGroup, kept: int) -> None:
-        if self._bus.listening:
+        if self.bus.listening:
             dropped = group.size - kept
-            self._bus.publish(
+            self.bus.publish(
                 ev.RowGroupCheckpointed(self._clock(), self._next(), group.index, kept, dropped)
             )
 
@@ -218,10 +213,10 @@ class SchedulerReporter(_Reporter):
             )
             for pool, (load, why) in found["pools"].items()
         }
-        self._bus.publish(ev.SchedulerHealthSnapshot(now, self._next(), **found))
+        self.bus.publish(ev.SchedulerHealthSnapshot(now, self._next(), **found))
 
     def _enqueued(self, now: float, ready: ReadyTask) -> None:
-        self._bus.publish(ev.ReadyEnqueued(now, self._next(), ready.task_id, ready.flow.key))
+        self.bus.publish(ev.ReadyEnqueued(now, self._next(), ready.task_id, ready.flow.key))
 
     def _dispatched(self, now: float, dispatch: Dispatch) -> None:
         task_id, lease = dispatch.ready.task_id, dispatch.lease
@@ -231,15 +226,15 @@ class SchedulerReporter(_Reporter):
             skipped = ev.RequestPressureAdvisorySkipped(
                 now, self._next(), ready.task_id, ready.flow.key, pool, str(why), task_id
             )
-            self._bus.publish(skipped)
-        self._bus.publish(ev.Selected(now, self._next(), task_id, lease.flow))
-        self._bus.publish(
+            self.bus.publish(skipped)
+        self.bus.publish(ev.Selected(now, self._next(), task_id, lease.flow))
+        self.bus.publish(
             ev.TaskLeaseAcquired(now, self._next(), task_id, lease.lease_id, bool(lease.borrowed))
         )
 
     def _denied(self, now: float, denied: Denied) -> None:
         ready, verdict = denied
-        self._bus.publish(
+        self.bus.publish(
             ev.AdmissionDenied(
                 now, self._next(), ready.task_id, ready.flow.key, verdict.reason, verdict.resource
             )
@@ -261,7 +256,7 @@ class RequestReporter(_Reporter):
         pacing: Pacing | None = None,
         budget: Budget | None = None,
     ) -> None:
-        if self._bus.listening:
+        if self.bus.listening:
             declared = (None, None) if pacing is None else pacing.declared
             registered = ev.RequestResourceRegistered(
                 now,
@@ -275,7 +270,7 @@ class RequestReporter(_Reporter):
                 None if budget is None else shape_of(budget),
                 pool.signals,
             )
-            self._bus.publish(registered)
+            self.bus.publish(registered)
 
     def wait_started(
         self,
@@ -287,22 +282,22 @@ class RequestReporter(_Reporter):
         tokens: float,
         now: float,
     ) -> None:
-        if self._bus.listening:
+        if self.bus.listening:
             waiting = ev.RequestWaitStarted(
                 now, self._next(), pool, waiter, task_id, waiters, not_before, tokens
             )
-            self._bus.publish(waiting)
+            self.bus.publish(waiting)
 
     def wait_timeout(self, pool: PoolKey, waiter: int) -> None:
-        if self._bus.listening:
-            self._bus.publish(ev.RequestWaitTimeout(self._clock(), self._next(), pool, waiter))
+        if self.bus.listening:
+            self.bus.publish(ev.RequestWaitTimeout(self._clock(), self._next(), pool, waiter))
 
     def wait_cancelled(self, pool: PoolKey, waiter: int, now: float) -> None:
-        if self._bus.listening:
-            self._bus.publish(ev.RequestWaitCancelled(now, self._next(), pool, waiter))
+        if self.bus.listening:
+            self.bus.publish(ev.RequestWaitCancelled(now, self._next(), pool, waiter))
 
     def acquired(self, permit: Permit) -> None:
-        if self._bus.listening:
+        if self.bus.listening:
             acquired = ev.RequestLeaseAcquired(
                 permit.granted_at,
                 self._next(),
@@ -312,7 +307,7 @@ class RequestReporter(_Reporter):
                 permit.in_flight,
                 permit.limit,
             )
-            self._bus.publish(acquired)
+            self.bus.publish(acquired)
 
     def released(
         self,
@@ -322,11 +317,11 @@ class RequestReporter(_Reporter):
         in_flight: int,
         now: float,
     ) -> None:
-        if not self._bus.listening:
+        if not self.bus.listening:
             return
         pool, permit_id = permit.pool, permit.permit_id
         if status is not ReleaseStatus.RELEASED:
-            self._bus.publish(
+            self.bus.publish(
                 ev.RequestReleaseDiagnostic(now, self._next(), pool, permit_id, status)
             )
             return
@@ -334,8 +329,8 @@ class RequestReporter(_Reporter):
             refused = ev.RequestRateLimited(
                 now, self._next(), pool, permit_id, outcome.retry_after, in_flight, permit.limit
             )
-            self._bus.publish(refused)
-        self._bus.publish(
+            self.bus.publish(refused)
+        self.bus.publish(
             ev.RequestLeaseReleased(
                 now,
                 self._next(),
@@ -350,22 +345,22 @@ class RequestReporter(_Reporter):
         )
 
     def shared(self, pool: PoolKey, runs: int, now: float) -> None:
-        if self._bus.listening:
-            self._bus.publish(ev.RequestPoolShared(now, self._next(), pool, runs))
+        if self.bus.listening:
+            self.bus.publish(ev.RequestPoolShared(now, self._next(), pool, runs))
 
     def caps_changed(self, pool: PoolKey, cap: int, aggregate_cap: int, now: float) -> None:
-        if self._bus.listening:
-            self._bus.publish(
+        if self.bus.listening:
+            self.bus.publish(
                 ev.RequestEffectiveCapChanged(now, self._next(), pool, cap, aggregate_cap)
             )
 
     def changed(self, change: Change, now: float) -> None:
-        if self._bus.listening:
-            self._bus.publish(event_of(change, now, self._next()))
+        if self.bus.listening:
+            self.bus.publish(event_of(change, now, self._next()))
 
     def sent(self, permit: Permit, task_id: str | None, attempt: int) -> None:
-        if self._bus.listening:
-            self._bus.publish(
+        if self.bus.listening:
+            self.bus.publish(
                 ev.ModelRequestStarted(
                     self._clock(), self._next(), permit.pool, permit.permit_id, task_id, attempt
                 )
@@ -374,7 +369,7 @@ class RequestReporter(_Reporter):
     def answered(
         self, permit: Permit, task_id: str | None, outcome: Outcome, seconds: float
     ) -> None:
-        if self._bus.listening:
+        if self.bus.listening:
             completed = ev.ModelRequestCompleted(
                 self._clock(),
                 self._next(),
@@ -386,4 +381,4 @@ class RequestReporter(_Reporter):
                 outcome.usage.total_tokens if outcome.usage else 0,
                 outcome.usage.completion_tokens if outcome.usage else 0,
             )
-            self._bus.publish(completed)
+            self.bus.publish(completed)

@@ -68,7 +68,6 @@ class Bucket:
         "_heard_mark",
         "_level",
         "_most",
-        "_rate",
         "_seen_most",
         "_source",
         "_spacing",
@@ -78,17 +77,19 @@ class Bucket:
         "_waits",
         "deviation",
         "open",
+        "rate",
         "unit",
     )
 
     def __init__(self, unit: QuotaUnit, per_minute: float | None = None) -> None:
         self.unit = unit
         self._declared = None if per_minute is None else per_minute / _MINUTE
-        self._rate = self._declared
+        # Units a second; None while there is none to keep.
+        self.rate = self._declared
         self._source = None if per_minute is None else "declared"
         self._most = self._level = math.inf
-        if self._rate is not None:
-            self._most = self._level = max(1.0, self._rate * _BURST_S)
+        if self.rate is not None:
+            self._most = self._level = max(1.0, self.rate * _BURST_S)
         self._at = -math.inf
         # All that was ever taken: the first with estimates set right later, the second without.
         self._spent = self._taken = self._typical = 0.0
@@ -101,18 +102,13 @@ class Bucket:
         self.open = 0
 
     @property
-    def known(self) -> bool:
-        """Whether there is a rate to keep."""
-        return self._rate is not None
-
-    @property
     def learned(self) -> bool:
         """Whether the rate is from refusals."""
         return self._source == "refusals"
 
     def ready_at(self, amount: float, now: float) -> float:
         """When `amount` fits; `now` if it does. Asking changes nothing."""
-        if self._rate is None:
+        if self.rate is None:
             return now
         # What is larger than the bucket goes out when that is full, and is paid off after.
         lacking = min(amount, self._most) - self._level_at(now)
@@ -123,17 +119,17 @@ class Bucket:
         self._typical += FOLLOW * (amount - self._typical)
         self.open += 1
         self._spent += amount
-        self._taken += amount
-        if self._rate is not None:
+        taken = self._taken = self._taken + amount
+        if self.rate is not None:
             self._settle(now)
             self._level -= amount
-        return self._taken
+        return taken
 
     def correct(self, amount: float, mark: float) -> None:
         """Gives back what an estimate took too much; a negative amount takes more."""
         self._spent -= amount
         self._spacing.corrected(mark, amount)
-        if self._rate is not None:
+        if self.rate is not None:
             self._level = min(self._most, self._level + amount)
 
     def hear(self, quota: Quota, mark: float, sent_at: float, now: float) -> None:
@@ -147,14 +143,14 @@ class Bucket:
         """
         if quota.limit is not None and quota.limit > 0:
             told = quota.limit / _MINUTE
-            self._rate = told if self._declared is None else min(told, self._declared)
+            self.rate = told if self._declared is None else min(told, self._declared)
             self._most = max(1.0, quota.limit)
             self._source = "headers"
-        if quota.remaining is None or self._rate is None or mark < self._heard_mark:
+        if quota.remaining is None or self.rate is None or mark < self._heard_mark:
             return  # an older answer than one that was heard
         self._heard_mark = mark
         gone_since = self._taken - mark if quota.remaining > 0 else 0.0
-        grown = self._rate * (now - sent_at)
+        grown = self.rate * (now - sent_at)
         left = quota.remaining - gone_since + grown - self._reserve(quota.remaining, mark)
         self._level = min(self._most, left)
         self._at = now
@@ -173,11 +169,11 @@ class Bucket:
         """
         if self._source in (None, "refusals"):
             self._note(mark, sent_at, 0, certain=True)
-        if self._rate is not None:
-            wait = amount / self._rate if retry_after is None else retry_after
+        if self.rate is not None:
+            wait = amount / self.rate if retry_after is None else retry_after
             self._settle(now)
             cushion = self._cushion() if self.learned else 0.0
-            self._level = min(self._level, amount - wait * self._rate - cushion)
+            self._level = min(self._level, amount - wait * self.rate - cushion)
 
     def suspect(
         self,
@@ -201,7 +197,7 @@ class Bucket:
         """
         if self._source in ("headers", "declared"):
             return False
-        if self._rate is not None and self._level_at(now) > max(
+        if self.rate is not None and self._level_at(now) > max(
             _CUSHION * self._size, self._most / 2
         ):
             self._spacing.doubt()
@@ -209,16 +205,16 @@ class Bucket:
             return False  # much is left of it: too many are in flight
         hint = self._hint(wait) if self.unit == "requests" else None
         believed = self._note(mark, sent_at, served, certain=False, hint=hint, rival=rival)
-        if self._rate is None or not believed:
+        if self.rate is None or not believed:
             return False
         self._settle(now)
-        asked = 0.0 if wait is None else wait * self._rate
+        asked = 0.0 if wait is None else wait * self.rate
         self._level = min(self._level, -asked - self._cushion())
         return True
 
     def statistics(self) -> PacingStatistics:
         """How it stands."""
-        if self._rate is None:
+        if self.rate is None:
             return PacingStatistics(self.unit, None, None, None)
         return PacingStatistics(self.unit, self._speed() * _MINUTE, self._source, self._level)
 
@@ -280,25 +276,25 @@ class Bucket:
         if rival is not None:
             rival._heed()
         self._heed()
-        if self._spacing.known and self._rate is None:
-            self._rate, self._source = self._speed(), "refusals"
+        if self._spacing.known and self.rate is None:
+            self.rate, self._source = self._speed(), "refusals"
             least = _CUSHION if self.unit == "requests" else _LEAST_TOKENS
-            self._most = max(least * self._size, self._rate * _LEARNED_BURST_S)
+            self._most = max(least * self._size, self.rate * _LEARNED_BURST_S)
             self._level, self._at = 0.0, sent_at
         return believed
 
     def _heed(self) -> None:
         """What was learned from refusals is forgotten with them."""
         if self.learned and not self._spacing.known:
-            self._rate = self._source = None
+            self.rate = self._source = None
 
     def _speed(self) -> float:
         if self._spacing.known and self._source in (None, "refusals"):
             return self._spacing.rate(self._accepted(self._taken))
-        return self._rate or 0.0
+        return self.rate or 0.0
 
     def _level_at(self, now: float) -> float:
-        if self._rate is None or self._at == -math.inf:
+        if self.rate is None or self._at == -math.inf:
             return self._level
         return min(self._most, self._level + self._speed() * (now - self._at))
 

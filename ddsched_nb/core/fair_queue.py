@@ -184,7 +184,7 @@ class FairQueue(Generic[T]):
     def __init__(self) -> None:
         self._flows: dict[Hashable, _FlowState[T]] = {}
         self._open: _TagHeap[T] = _TagHeap()
-        self._gates: dict[Hashable, _TagHeap[T]] = {}
+        self.gates: dict[Hashable, _TagHeap[T]] = {}  # empty where nobody stands behind one
         self._clock = 0.0
         self._order = 0
         self._size = 0
@@ -207,12 +207,12 @@ class FairQueue(Generic[T]):
 
     def entries(self) -> int:
         """Heap entries held, living and stale: bounded by twice the flows and a small constant."""
-        return len(self._open.entries) + sum(len(g.entries) for g in self._gates.values())
+        return len(self._open.entries) + sum(len(g.entries) for g in self.gates.values())
 
     def enqueue(
         self, flow: Hashable, item: T, *, weight: float = 1.0, priority: float = 0.0
     ) -> Ticket[T]:
-        """Queues an item.
+        """Queues an item; returns the ticket that `discard` takes.
 
         Args:
             flow: Names the flow; flows come into being when first used.
@@ -221,13 +221,11 @@ class FairQueue(Generic[T]):
                 from the flow's next finish tag on.
             priority: Lower leaves first within the flow.
 
-        Returns:
-            The ticket that `discard` takes.
-
         Raises:
             ConfigError: `weight` is not a finite number above 0.
         """
-        check_weight(flow, weight)
+        if not 0 < weight < math.inf:
+            check_weight(flow, weight)
         self._order += 1
         state = self._flows.get(flow)
         if state is None:
@@ -242,46 +240,47 @@ class FairQueue(Generic[T]):
 
     def select(self) -> Selection[T] | None:
         """The item with the lowest finish tag among flows behind no closed gate, or None."""
-        if not self._gates:
-            entry = self._open.top()
-            return None if entry is None else self._selection(entry, entry[0] + self._open.shift)
-        best, best_at = None, (math.inf, math.inf)
-        for heap in (self._open, *self._gates.values()):
-            entry = None if heap.closed else heap.top()
-            if entry is not None and (at := (entry[0] + heap.shift, entry[1])) < best_at:
-                best, best_at = entry, at
-        return None if best is None else self._selection(best, best_at[0])
+        entry = self._first()
+        return None if entry is None else self._selection(entry)
+
+    def front(self) -> Ticket[T] | None:
+        """The ticket that `select` would select, for who takes it at once."""
+        entry = self._first() if self.gates else self._open.top()
+        return None if entry is None else entry[2].head()
 
     def peek(self, gate: Hashable) -> Selection[T] | None:
         """The item with the lowest finish tag behind `gate`, open or closed, or None."""
-        heap = self._gates.get(gate)
+        heap = self.gates.get(gate)
         entry = heap.top() if heap else None
-        if heap is None or entry is None:
-            return None
-        return self._selection(entry, entry[0] + heap.shift)
+        return None if entry is None else self._selection(entry)
 
     def commit(self, selection: Selection[T]) -> bool:
         """Takes the selected item out. False, and no change, if the selection is stale."""
         ticket = selection.ticket
-        state = ticket.state
-        if state.version != selection.version or not ticket.live:
+        if ticket.state.version != selection.version or not ticket.live:
             return False
-        state.pop(selection.ticket)
+        self.take(ticket, selection.tag)
+        return True
+
+    def take(self, ticket: Ticket[T], tag: float | None = None) -> None:
+        """Takes out what `front` named just now."""
+        state = ticket.state
+        tag = self._tag(state) if tag is None else tag
+        if tag > self._clock:
+            self._clock = tag
+        state.pop(ticket)
         state.version += 1
         self._size -= 1
-        if selection.tag > self._clock:
-            self._clock = selection.tag
-        heap = self._open if state.gate is None else self._gates[state.gate]
+        heap = self._open if state.gate is None else self.gates[state.gate]
         if state.live and not heap.closed:
             heap.renew(self._clock + 1.0 / state.weight, state.head().order, state)
-            return True
+            return
         heap.remove(state)
         self._pass_gate(state)
         if state.live:
             self._open.push(self._clock + 1.0 / state.weight, state.head().order, state)
         else:
             self._end(state)
-        return True
 
     def set_weight(self, flow: Hashable, weight: float) -> None:
         """Changes the weight of a flow that has something queued, from its next finish tag on.
@@ -307,12 +306,12 @@ class FairQueue(Generic[T]):
             self._end(state)
         return True
 
-    def close(self, selection: Selection[T], gate: Hashable) -> None:
+    def close(self, selection: Selection[T] | Ticket[T], gate: Hashable) -> None:
         """Puts the selected flow behind `gate` and closes it, until `open` or `lift`."""
         state = self._flows[selection.flow]
-        heap = self._gates.get(gate)
+        heap = self.gates.get(gate)
         if heap is None:
-            heap = self._gates[gate] = _TagHeap()
+            heap = self.gates[gate] = _TagHeap()
         if state.gate != gate:
             if heap.closed:
                 heap.catch_up(self._clock)
@@ -322,7 +321,7 @@ class FairQueue(Generic[T]):
 
     def open(self, gate: Hashable) -> None:
         """Lets the flows behind `gate` be selected again; costs nothing per flow."""
-        heap = self._gates.get(gate) if self._gates else None
+        heap = self.gates.get(gate)
         if heap is not None and heap.closed:
             heap.catch_up(self._clock)
             heap.closed = False
@@ -338,14 +337,10 @@ class FairQueue(Generic[T]):
         state = self._flows.get(flow)
         return state.gate if state else None
 
-    def follows(self, ticket: Ticket[T]) -> bool:
-        """Whether more than this item of its flow is queued."""
-        return ticket.state.live > 1
-
     def shut_in(self, ticket: Ticket[T]) -> bool:
         """Whether a queued item stands behind a closed gate: that it came changes nothing now."""
         gate = ticket.state.gate
-        return gate is not None and self._gates[gate].closed
+        return gate is not None and self.gates[gate].closed
 
     def behind_closed_gates(self) -> dict[Hashable, list[Hashable]]:
         """Closed gates with the flows behind each, the next one in turn first.
@@ -353,22 +348,37 @@ class FairQueue(Generic[T]):
         For who wants to explain, not to select. It reads copies, so any thread may ask.
         """
         return {
-            key: [e[2].key for e in sorted(gate.entries, key=_turn) if e[2].entry is e]
-            for key, gate in list(self._gates.items())
+            key: [e[2].key for e in sorted(e for e in [*gate.entries] if e[2].entry is e)]
+            for key, gate in list(self.gates.items())
             if gate.closed
         }
 
     def closed_gates(self) -> dict[Hashable, int]:
         """Closed gates with the number of flows behind each."""
-        return {key: gate.live for key, gate in self._gates.items() if gate.closed}
+        return {key: gate.live for key, gate in self.gates.items() if gate.closed}
 
-    def _selection(self, entry: _Entry[T], tag: float) -> Selection[T]:
+    def _first(self) -> _Entry[T] | None:
+        if not self.gates:
+            return self._open.top()
+        best, best_at = None, (math.inf, math.inf)
+        for heap in (self._open, *self.gates.values()):
+            entry = None if heap.closed else heap.top()
+            if entry is not None and (at := (entry[0] + heap.shift, entry[1])) < best_at:
+                best, best_at = entry, at
+        return best
+
+    def _selection(self, entry: _Entry[T]) -> Selection[T]:
         state = entry[2]
         head = state.head()
-        return Selection(state.key, head.item, head, state.version, tag)
+        return Selection(state.key, head.item, head, state.version, self._tag(state))
 
     def _heap_of(self, state: _FlowState[T]) -> _TagHeap[T]:
-        return self._open if state.gate is None else self._gates[state.gate]
+        return self._open if state.gate is None else self.gates[state.gate]
+
+    def _tag(self, state: _FlowState[T]) -> float:
+        assert state.entry is not None, "a flow with something queued stands in one heap"
+        heap = self._open if state.gate is None else self.gates[state.gate]
+        return state.entry[0] + heap.shift
 
     def _leave(self, state: _FlowState[T]) -> float:
         """Takes a flow out of the heap it stands in, and gives its tag."""
@@ -384,10 +394,6 @@ class FairQueue(Generic[T]):
 
     def _pass_gate(self, state: _FlowState[T]) -> None:
         """Takes a flow, whose entry is out already, from its gate; nobody behind it, no gate."""
-        if state.gate is not None and not self._gates[state.gate].live:
-            del self._gates[state.gate]
+        if state.gate is not None and not self.gates[state.gate].live:
+            del self.gates[state.gate]
         state.gate = None
-
-
-def _turn(entry: _Entry[T]) -> tuple[float, int]:
-    return entry[:2]

@@ -11,6 +11,9 @@ from typing import NamedTuple
 from ddsched_nb.core.bucket import FOLLOW, Bucket, PacingStatistics
 from ddsched_nb.core.model import Outcome, OutcomeKind, QuotaUnit
 
+# As often as a request is made: an enum's member, looked up, costs as much as what is below.
+_SUCCESS = OutcomeKind.SUCCESS
+
 
 class Ticking(NamedTuple):
     """What was taken from the buckets for one request."""
@@ -43,7 +46,7 @@ class Pacing:
 
     def ready_at(self, tokens: float, now: float) -> float:
         """When a request with a prompt of so many tokens fits; `now` if it does."""
-        if not self._requests.known and not self._tokens.known:
+        if self._requests.rate is None and self._tokens.rate is None:
             return now
         at = self._requests.ready_at(1.0, now)
         return max(at, self._tokens.ready_at(tokens + self._answer_tokens, now))
@@ -51,16 +54,15 @@ class Pacing:
     def spend(self, tokens: float, now: float) -> Ticking:
         """Takes a request with a prompt of so many tokens from the quotas."""
         estimate = tokens + self._answer_tokens
-        return Ticking(
-            estimate, self._requests.spend(1.0, now), self._tokens.spend(estimate, now), now
-        )
+        marks = self._requests.spend(1.0, now), self._tokens.spend(estimate, now)
+        return tuple.__new__(Ticking, (estimate, *marks, now))
 
     def settle(self, taken: Ticking, outcome: Outcome, now: float) -> None:
         """Sets right what was taken for a request, and hears what the server said."""
         kind = outcome.kind
         self._requests.open -= 1
         self._tokens.open -= 1
-        if kind is OutcomeKind.SUCCESS:
+        if kind is _SUCCESS:
             if outcome.usage is None and not outcome.quotas:
                 return  # nothing was said
             if outcome.usage is not None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Hashable
 
 from ddsched_nb.core.fair_queue import FairQueue, Ticket
-from ddsched_nb.core.limits import Limit
+from ddsched_nb.core.limits import FixedLimit, Limit
 from ddsched_nb.core.model import (
     REMOTE_OUTCOMES,
     ModelKey,
@@ -32,15 +32,21 @@ RAREST_PROBE_S = 60.0
 
 _SHORTEST_PROBE_S = 0.05
 
+# As often as a request is made: an enum's member, looked up, costs as much as a permit.
+_SUCCESS, _RATE_LIMITED = OutcomeKind.SUCCESS, OutcomeKind.RATE_LIMITED
+_new = tuple.__new__
+
 
 class HeldPermit:
     """A live permit, and how many of those in flight at its grant were not refused since."""
 
     __slots__ = ("budget_taken", "permit", "served", "taken")
 
-    def __init__(self, permit: Permit, taken: Ticking, budget_taken: Ticking | None) -> None:
+    def __init__(
+        self, permit: Permit, served: int, taken: Ticking, budget_taken: Ticking | None
+    ) -> None:
         self.permit = permit
-        self.served = permit.in_flight
+        self.served = served
         self.taken = taken
         self.budget_taken = budget_taken
 
@@ -50,7 +56,6 @@ class Waiter:
 
     __slots__ = (
         "client",
-        "deadline",
         "done",
         "flow",
         "pool",
@@ -60,14 +65,21 @@ class Waiter:
         "weight",
     )
 
-    def __init__(self, waiter_id: int, pool: PoolState, flow: Hashable, weight: float) -> None:
+    def __init__(
+        self,
+        waiter_id: int,
+        pool: PoolState,
+        flow: Hashable,
+        weight: float,
+        tokens: float,
+        client: int,
+    ) -> None:
         self.waiter_id = waiter_id
         self.pool = pool
         self.flow = flow
         self.weight = weight
-        self.tokens = 0.0
-        self.client = 0
-        self.deadline = math.inf
+        self.tokens = tokens
+        self.client = client
         self.ticket: Ticket[Waiter] | None = None
         self.done = False
 
@@ -111,6 +123,7 @@ class PoolState:
         "held",
         "key",
         "last_success_at",
+        "learns",
         "limit",
         "model",
         "paced_until",
@@ -131,6 +144,8 @@ class PoolState:
         self.model = model
         self.cap = cap
         self.limit = limit
+        # One that hears samples and does nothing with them is spared them.
+        self.learns = getattr(type(limit), "on_sample", None) is not FixedLimit.on_sample
         self.pacing = pacing
         self.held: dict[int, HeldPermit] = {}
         self.cooldown_until = 0.0
@@ -177,33 +192,28 @@ class PoolState:
 
     def settle(self, permit: Permit, outcome: Outcome, now: float) -> list[Change]:
         """Takes a live permit back; learns from it if its outcome is a remote one."""
-        held = self.held.pop(permit.permit_id)
-        budget = self.model.budget
-        self.model.in_flight -= 1
+        held, kind, model = self.held.pop(permit.permit_id), outcome.kind, self.model
+        budget = model.budget
+        model.in_flight -= 1
         budget.in_flight -= 1
         self.pacing.settle(held.taken, outcome, now)
         if held.budget_taken is not None and budget.pacing is not None:
             budget.pacing.settle(held.budget_taken, outcome, now)
-        if outcome.kind not in REMOTE_OUTCOMES:
+        if kind not in REMOTE_OUTCOMES:
             return []
-        if outcome.kind is OutcomeKind.RATE_LIMITED:
+        if kind is _RATE_LIMITED:
             outcome = self._understood(held, outcome, now)
-        before = self.value(now)
-        sample = Sample(
-            permit.granted_at,
-            now,
-            now - permit.granted_at,
-            permit.in_flight,
-            permit.limit,
-            held.served,
-            outcome.kind,
-        )
+        if not self.learns:
+            return self._count(held, outcome, now)
+        before, sent_at = self.value(now), permit.granted_at
+        facts = (sent_at, now, now - sent_at, permit.in_flight, permit.limit, held.served, kind)
+        sample = _new(Sample, facts)
         if outcome.spent is None:  # a spent quota says nothing about how many may be in flight
             self.limit.on_sample(sample)
         changes = self._count(held, outcome, now)
         after = self.value(now)
         if after != before:
-            moved = LimitChange(self.key, before, after, outcome.kind, permit.permit_id, sample)
+            moved = LimitChange(self.key, before, after, kind, permit.permit_id, sample)
             changes.insert(0, moved)
         return changes
 
@@ -257,9 +267,9 @@ class PoolState:
         return outcome._replace(spent=spent)
 
     def _count(self, held: HeldPermit, outcome: Outcome, now: float) -> list[Change]:
-        if outcome.kind is OutcomeKind.SUCCESS:
+        if outcome.kind is _SUCCESS:
             return self._on_success(outcome, now)
-        if outcome.kind is OutcomeKind.RATE_LIMITED:
+        if outcome.kind is _RATE_LIMITED:
             return self._on_refusal(held, outcome, now)
         self.failed += 1
         # An endpoint that never was there is not waited for.

@@ -4,7 +4,7 @@ Owns pools (a model of a provider in one domain), their limits, pacing, cooldown
 aggregate cap of each provider/model over its domains, the budgets that models share, and the fair
 queues of waiters. It must not know rows, columns or task leases. Pure: `now` comes in, grants and
 the next deadline come out. Its holder calls `advance` after every `enqueue`, `cancel` and
-`release`, and again at the deadline it named.
+`release`, or once after several of one instant, and again at the deadline it named.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ from ddsched_nb.core.pools import BudgetState, HeldPermit, ModelState, PoolState
 from ddsched_nb.core.pressure import PoolLoad
 from ddsched_nb.core.weight import check_weight
 from ddsched_nb.errors import ConfigError
+
+# As often as a request is made: an enum's member, looked up, costs as much as a permit.
+_RELEASED = ReleaseStatus.RELEASED
+_new = tuple.__new__
 
 # Tells the permits of one admission from those of another; it never enters an event.
 _issuers = itertools.count(1)
@@ -162,15 +166,15 @@ class RequestAdmission:
         Raises:
             ConfigError: The pool is not registered, or `weight` is not a finite number above 0.
         """
-        # Before anything is booked, and not when the waiter comes due: then it would hit others.
-        check_weight(flow, weight)
-        state = self._known(pool)
+        if not 0 < weight < math.inf:
+            # Before anything is booked, and not when the waiter comes due: it would hit others.
+            check_weight(flow, weight)
+        state = self._pools.get(pool) or self._known(pool)
         if self._due.entries:
             self._fall_due(now)  # who is due lines up first, however late his timer comes
         self._last_waiter += 1
-        waiter = Waiter(self._last_waiter, state, flow, weight)
-        waiter.deadline, waiter.tokens, waiter.client = deadline, tokens, client
-        self._waiters[waiter.waiter_id] = waiter
+        waiter = Waiter(self._last_waiter, state, flow, weight, tokens, client)
+        self._waiters[self._last_waiter] = waiter
         state.waiters += 1
         if deadline < math.inf:
             self._add_due(deadline, waiter, expiry=True)
@@ -194,12 +198,14 @@ class RequestAdmission:
         Anything but the exact live permit credits nothing, teaches nothing and never raises.
         """
         pool = self._pools.get(permit.pool)
-        status = self._judge(permit, pool)
-        if status is not ReleaseStatus.RELEASED or pool is None:
-            return status
+        held = None if pool is None else pool.held.get(permit.permit_id)
+        if pool is None or held is None or held.permit is not permit:
+            status = self._judge(permit, pool)
+            if status is not _RELEASED or pool is None:
+                return status
         self._changes += pool.settle(permit, outcome, now)
         self._open(pool)
-        return status
+        return _RELEASED
 
     def pause(self, paused: bool, client: int = 0) -> None:
         """While paused a client is granted nothing; its waiters keep their places, and may expire.
@@ -229,6 +235,14 @@ class RequestAdmission:
         changes, self._changes = self._changes, []
         return Turn(granted, expired, changes, self._due.next_deadline())
 
+    def may_wait(self, pool: PoolKey) -> bool:
+        """Whether the turn after a release to a pool may come after further releases.
+
+        So it is where somebody waits for what came back, and nothing else is to be told of it.
+        """
+        state = self._pools.get(pool)
+        return state is not None and state.waiters > 0 and not self._changes
+
     def settled(self, now: float, deadline: float) -> bool:
         """Whether `advance` would decide nothing at `now`, and name `deadline` as the next."""
         undecided = self._dirty or self._changes or self._expired or deadline <= now
@@ -245,16 +259,12 @@ class RequestAdmission:
     def _line_up(self, waiter: Waiter, now: float) -> None:
         pool = waiter.pool
         budget, flow = pool.model.budget, (pool.key, waiter.client, waiter.flow)
-        waiter.ticket = budget.queue.enqueue(flow, waiter, weight=waiter.weight)
-        if (
-            budget.only is not None
-            and budget.pacing is None
-            and budget.queue.follows(waiter.ticket)
-        ):
-            return  # what holds those before it back holds it back
+        ticket = waiter.ticket = budget.queue.enqueue(flow, waiter, weight=waiter.weight)
+        if ticket.state.live > 1 and budget.only is not None and budget.pacing is None:
+            return  # what holds those of its flow back who came before holds it back
         if budget.only is not None and not budget.only.room(now):
             self._wake(budget.only, budget.only.opens_at(now))
-        elif not budget.queue.shut_in(waiter.ticket):
+        elif not budget.queue.shut_in(ticket):
             self._touch(budget)
 
     def _known(self, pool: PoolKey) -> PoolState:
@@ -271,11 +281,14 @@ class RequestAdmission:
 
     def _open(self, pool: PoolState) -> None:
         """Something of a pool changed: whoever waits behind it is looked at again."""
-        queue = pool.model.budget.queue
+        budget = pool.model.budget
+        queue = budget.queue
         pool.paced_until = 0.0
-        queue.open(pool.key)
-        queue.open(pool.model.key)
-        self._touch(pool.model.budget)
+        if queue.gates:
+            queue.open(pool.key)
+            queue.open(pool.model.key)
+        if not budget.dirty:
+            self._touch(budget)
 
     def _touch(self, budget: BudgetState) -> None:
         if not budget.dirty:
@@ -295,28 +308,28 @@ class RequestAdmission:
 
     def _grant(self, budget: BudgetState, now: float, granted: list[Grant]) -> None:
         queue, only = budget.queue, budget.only
-        most = 0 if only is None else only.most(now)
+        most, value = (0, 0) if only is None else (only.most(now), only.value(now))
         while budget.in_flight < budget.cap:
             if only is not None and len(only.held) >= most:
                 if queue.flows:
                     self._wake(only, only.opens_at(now))
                 return
-            selection = queue.select()
-            if selection is None:
+            ticket = queue.front()
+            if ticket is None:
                 return
-            waiter = selection.item
+            waiter = ticket.item
             pool = waiter.pool
             if waiter.client in self._paused:
-                queue.close(selection, _pause_gate(waiter.client))
+                queue.close(ticket, _pause_gate(waiter.client))
                 continue
             if pool.model.in_flight >= pool.model.cap:
-                queue.close(selection, pool.model.key)
+                queue.close(ticket, pool.model.key)
                 continue
             # Behind one gate with all others of its pool: what is smaller must not overtake.
             full = only is None and not pool.room(now)
             opens_at = pool.opens_at(now) if full else pool.paced(waiter.tokens, now)
             if opens_at > now:
-                queue.close(selection, pool.key)
+                queue.close(ticket, pool.key)
                 self._wake(pool, opens_at)
                 continue
             if budget.pacing is not None:
@@ -324,20 +337,23 @@ class RequestAdmission:
                 if opens_at > now:
                     self._wake(budget, opens_at)
                     return
-            queue.commit(selection)
+            queue.take(ticket)
             self._forget(waiter)
-            granted.append(Grant(waiter.waiter_id, self._issue(pool, waiter, now)))
+            limit = pool.value(now) if only is None else value
+            granted.append(_new(Grant, (waiter.waiter_id, self._issue(pool, waiter, limit, now))))
 
-    def _issue(self, pool: PoolState, waiter: Waiter, now: float) -> Permit:
+    def _issue(self, pool: PoolState, waiter: Waiter, limit: int, now: float) -> Permit:
         number = self._last_permit = self._last_permit + 1
-        model, held, value = pool.model, pool.held, pool.value(now)
+        model, held = pool.model, pool.held
+        budget, in_flight = model.budget, len(held) + 1
         model.in_flight += 1
-        model.budget.in_flight += 1
+        budget.in_flight += 1
         pool.granted += 1
-        permit = Permit(number, self._issuer, pool.key, waiter.waiter_id, now, value, len(held) + 1)
-        taken, shared = pool.pacing.spend(waiter.tokens, now), model.budget.pacing
+        facts = (number, self._issuer, pool.key, waiter.waiter_id, now, limit, in_flight)
+        permit = _new(Permit, facts)
+        taken, shared = pool.pacing.spend(waiter.tokens, now), budget.pacing
         of_budget = None if shared is None else shared.spend(waiter.tokens, now)
-        held[number] = HeldPermit(permit, taken, of_budget)
+        held[number] = HeldPermit(permit, in_flight, taken, of_budget)
         return permit
 
     def _judge(self, permit: Permit, pool: PoolState | None) -> ReleaseStatus:
@@ -348,8 +364,7 @@ class RequestAdmission:
         held = pool.held.get(permit.permit_id)
         if held is None:
             return ReleaseStatus.DUPLICATE
-        same = held.permit is permit or held.permit == permit
-        return ReleaseStatus.RELEASED if same else ReleaseStatus.STALE
+        return _RELEASED if held.permit == permit else ReleaseStatus.STALE
 
     def _add_due(self, at: float, what: Waiter | PoolState | BudgetState, *, expiry: bool) -> None:
         self._due.add(at, what, expiry=expiry, living=len(self._waiters) + len(self._pools))

@@ -225,15 +225,15 @@ class _Player:
             not_before=event.not_before,
         )
         self._expect(waiter == event.waiter_id, event, f"it would be waiter {waiter}")
-        self._advance(event.at)
 
     def gives_up(self, event: ev.RequestWaitCancelled | ev.RequestWaitTimeout) -> None:
         self._requests.cancel(event.waiter_id, event.at)
-        self._advance(event.at)
 
     def granted(self, event: ev.RequestLeaseAcquired) -> None:
+        # One turn may answer many inputs, and a timer leaves no event of its own: the first permit
+        # of a turn says when it was taken. Turns that granted nothing decided nothing.
         if event.permit_id not in self._granted:
-            self._advance(event.at)  # a timer, which leaves no event of its own
+            self._advance(event.at)
         permit = self._granted.pop(event.permit_id, None)
         self._expect(permit is not None, event, "no permit would be granted now")
         assert permit is not None
@@ -272,7 +272,6 @@ class _Player:
         self._requests.release(permit, outcome, event.at)
         left = self._requests.in_flight(event.pool)
         self._expect(left == event.in_flight, event, f"{left} would be in flight")
-        self._advance(event.at)
 
     def _advance(self, now: float) -> None:
         for _, permit in self._requests.advance(now).granted:

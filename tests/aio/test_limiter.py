@@ -47,10 +47,17 @@ async def limiter(record: RunRecord) -> AsyncIterator[RequestLimiter]:
     assert not made._private.account._futures
 
 
-async def park(limiter: RequestLimiter, count: int) -> list[asyncio.Task[Permit]]:
-    tasks = [asyncio.ensure_future(limiter.acquire(POOL)) for _ in range(count)]
+async def park(
+    limiter: RequestLimiter, count: int, pool: PoolKey = POOL
+) -> list[asyncio.Task[Permit]]:
+    tasks = [asyncio.ensure_future(limiter.acquire(pool)) for _ in range(count)]
     await asyncio.sleep(0)
     return tasks
+
+
+async def steps(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 async def drain(limiter: RequestLimiter, tasks: list[asyncio.Task[Permit]]) -> None:
@@ -63,7 +70,7 @@ async def test_r04_a_waiter_is_woken_in_order(limiter: RequestLimiter) -> None:
     tasks = await park(limiter, 3)
     assert not any(task.done() for task in tasks)
     limiter.release(held, SUCCESS)
-    await asyncio.sleep(0)
+    await steps(2)
     assert [task.done() for task in tasks] == [True, False, False]
     await drain(limiter, tasks)
 
@@ -127,7 +134,7 @@ async def test_f31_a_release_wakes_one(limiter: RequestLimiter) -> None:
     tasks = await park(limiter, 200)
     for _ in range(3):
         limiter.release(held, SUCCESS)
-        await asyncio.sleep(0)
+        await steps(2)
         (woken,) = [task for task in tasks if task.done()]
         tasks.remove(woken)
         held = woken.result()
@@ -407,19 +414,108 @@ async def test_a_weight_that_cannot_be_leaves_nothing(limiter: RequestLimiter) -
     await asyncio.sleep(0.02)
 
 
-async def test_a_burst_of_hand_offs_takes_one_turn_a_release(
-    limiter: RequestLimiter, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def counting_turns(limiter: RequestLimiter, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
     admission = limiter._private.account.admission
     monkeypatch.setattr(admission, "advance", noting(admission.advance, "advance", asked))
+    return asked
+
+
+async def test_releases_of_one_step_share_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    limiter = RequestLimiter(limit=FixedLimit, cap=16)
+    pool = limiter.pool(model="m")
+    asked = counting_turns(limiter, monkeypatch)
+    held = [await limiter.acquire(pool) for _ in range(16)]
+    assert len(asked) == 16, "who comes first waits for nobody"
+    tasks = await park(limiter, 40, pool)
+    assert len(asked) == 16, "who waits behind others decides nothing"
+
+    async def again() -> Permit:
+        for permit in held:
+            assert limiter.release(permit, SUCCESS) is ReleaseStatus.RELEASED
+        return await limiter.acquire(pool)  # no more than a place behind the others
+
+    tasks.append(asyncio.ensure_future(again()))
+    woken = await asyncio.gather(*tasks[:16])
+    assert len(asked) == 17, "one turn for all"
+    assert not any(task.done() for task in tasks[16:])
+    assert len({permit.granted_at for permit in woken}) == 1
+    for permit in woken:
+        limiter.release(permit, SUCCESS)
+    await drain(limiter, tasks[16:])
+    assert limiter.permits == 0
+
+
+async def test_whoever_may_have_one_at_once_gets_it_before_the_shared_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limiter = RequestLimiter(limit=FixedLimit, cap=3)
+    pool = limiter.pool(model="m")
+    asked = counting_turns(limiter, monkeypatch)
+    held = [await limiter.acquire(pool) for _ in range(3)]
+    (task,) = await park(limiter, 1, pool)
+    for permit in held:
+        limiter.release(permit, SUCCESS)
+    assert len(asked) == 3
+    mine = limiter.try_acquire(pool)
+    assert len(asked) == 4
+    assert mine is not None, "two are left when those before it have theirs"
+    assert mine.permit_id == held[-1].permit_id + 2, "and it overtook nobody"
+    other = asyncio.ensure_future(limiter.acquire(pool))
+    await asyncio.sleep(0)
+    limiter.release(mine, SUCCESS)
+    await drain(limiter, [task, other])
+    assert limiter.permits == 0
+
+
+async def test_a_release_that_moves_a_limit_takes_its_turn_at_once(
+    limiter: RequestLimiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held = await limiter.acquire(POOL)
+    tasks = await park(limiter, 2)
+    asked = counting_turns(limiter, monkeypatch)
+    limiter.release(held, Outcome(OutcomeKind.RATE_LIMITED, retry_after=0.01))
     assert len(asked) == 1
-    tasks = await park(limiter, 50)
-    assert len(asked) == 1, "who waits behind others decides nothing"
-    for count, task in enumerate(tasks, start=2):
+    await drain(limiter, tasks)
+
+
+async def test_nobody_is_forgotten_who_came_or_went_before_the_shared_turn(
+    limiter: RequestLimiter,
+) -> None:
+    held = await limiter.acquire(POOL)
+    first, second, third = await park(limiter, 3)
+
+    async def again() -> Permit:
+        first.cancel()
         limiter.release(held, SUCCESS)
-        assert len(asked) == count
-        held = await task
+        second.cancel()
+        return await limiter.acquire(POOL, timeout=0.01)
+
+    patient = asyncio.ensure_future(again())
+    permit = await third
+    assert first.cancelled()
+    assert second.cancelled()
+    with pytest.raises(QueueTimeout):
+        await patient
+    limiter.release(permit, SUCCESS)
+    assert limiter.permits == 0
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_what_ends_or_pauses_before_the_shared_turn_is_kept(
+    limiter: RequestLimiter, ended: bool
+) -> None:
+    held = await limiter.acquire(POOL)
+    (task,) = await park(limiter, 1)
     limiter.release(held, SUCCESS)
-    assert len(asked) == 52
+    if ended:
+        limiter.close()
+        with pytest.raises(AdmissionClosed):
+            await task
+    else:
+        limiter.pause(True)
+        await asyncio.sleep(0.01)
+        assert not task.done()
+        limiter.pause(False)
+        await drain(limiter, [task])
+    assert (limiter.permits, limiter.waiting) == (0, 0)

@@ -68,7 +68,7 @@ BUGS = (
     Bug(
         "stale-commit",
         "core.fair_queue",
-        "        state.pop(selection.ticket)",
+        "        state.pop(ticket)",
         "        state.head()",
     ),
     Bug(

@@ -22,7 +22,7 @@ from ddsched_nb.workloads import find_workload
 from ddsched_nb.workloads.catalog import WORKLOADS
 
 SMALL = [workload for workload in WORKLOADS if workload.name != "million-rows"]
-DIGEST_OF_TIGHT = "7520d672"
+DIGEST_OF_TIGHT = "c786bf7f"
 
 
 @pytest.mark.parametrize("workload", SMALL, ids=lambda w: w.name)
