@@ -79,13 +79,16 @@ class SlotsLaw:
         self._waiting[event.flow.label] += 1
 
     def _leased(self, event: ev.TaskLeaseAcquired) -> None:
-        flow = self._queued.pop(event.task_id)
+        flow = self._queued.pop(event.task_id, None)
+        if flow is None:
+            self.broken.append(f"{event.task_id} got a lease and was not queued")
+            return
         self._waiting[flow] -= 1
         self._held[event.task_id] = dict(self._needs.get(flow, {}))
         self._free.subtract(self._held[event.task_id])
 
     def _released(self, event: ev.TaskLeaseReleased) -> None:
-        self._free.update(self._held.pop(event.task_id))
+        self._free.update(self._held.pop(event.task_id, {}))
 
     def _yielded(self, event: ev.TaskSlotsYielded) -> None:
         held = self._held.get(event.task_id)

@@ -120,7 +120,7 @@ def test_what_changed_since_the_baseline(measured: Summary, tmp_path: Path) -> N
     words = parsed(judge(measured, tmp_path / "summary.json", Tolerances())).words
     assert "Better: 1" in words
     assert "Worse: 1" in words
-    assert "-33.3 %" in words
+    assert "over bound1.51-33.3 %" in words
 
 
 def hostile(summary: Summary) -> Summary:

@@ -98,6 +98,15 @@ def _reason(check: Check) -> str:
     )
 
 
+_FIGURES: Final = {
+    "wall_over_bound": "over bound",
+    "mean_wall_time_seconds": "wall s",
+    "llm_wait_utilization_ratio": "llm in use",
+    "llm_wait_idle_ratio": "llm idle",
+    "request_wait_seconds_while_task_leased_mean": "leased wait s",
+}
+
+
 def _comparison(summary: Summary) -> str:
     base = summary.baseline
     if base is None:
@@ -106,7 +115,13 @@ def _comparison(summary: Summary) -> str:
     for verdict, word in (("worse", "Worse"), ("better", "Better")):
         found = [change for change in base.changes if change.verdict == verdict]
         lines = [
-            (c.case, c.metric, f"{c.before:.6g}", f"{c.after:.6g}", _by(c.before, c.after))
+            (
+                c.case,
+                _FIGURES.get(c.metric, c.metric),
+                f"{c.before:.6g}",
+                f"{c.after:.6g}",
+                _by(c.before, c.after),
+            )
             for c in found
         ]
         head = ("case", "figure", "before", "after", "change")
