@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from ddsched_nb.analysis.idle import explain_idle
 from ddsched_nb.analysis.metrics import ResourceMetrics, Waits
 from ddsched_nb.bench.suite.cases import Case
 from ddsched_nb.bench.suite.chains import chains, complaints, first_cell, row_groups
@@ -61,7 +62,7 @@ def make_row(case: Case, iterations: Sequence[Iteration], possible: Possible) ->
         **_soundness(case, iterations),
         "digests": tuple(it.record.digest() for it in iterations),
         "resources": _resources(iterations),
-        "idle_causes": _idle_causes(first.record),
+        "idle_causes": _idle_causes(iterations),
     }
     idle_class, lever = _dominant(fields)
     return Row(**fields, dominant_idle_class=idle_class, recommended_next_lever=lever)
@@ -248,12 +249,16 @@ def _resource(
     )
 
 
-def _idle_causes(record: RunRecord) -> dict[str, dict[str, float]]:
-    """Idle seconds by resource and cause. Here is where an analysis of causes is to be asked.
-
-    As long as there is none, rows have no causes and `own_checks` has nothing to sum up.
-    """
-    return {}
+def _idle_causes(iterations: Sequence[Iteration]) -> dict[str, dict[str, float]]:
+    """Idle slot-seconds by resource and cause, of those that were idle at all: means."""
+    found: dict[str, dict[str, float]] = {}
+    for iteration in iterations:
+        for resource in explain_idle(iteration.record).resources:
+            causes = found.setdefault(resource.name, {}) if resource.causes else {}
+            for cause, seconds in resource.causes.items():
+                share = seconds / len(iterations)
+                causes[str(cause)] = causes.get(str(cause), 0.0) + share
+    return found
 
 
 def _dominant(fields: dict[str, Any]) -> tuple[str, str]:

@@ -75,7 +75,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         useful_utilization_ratio: Declared service over the time of the slots, or permits, for it.
         wake_probe_p95_seconds: From the release of a permit to the waiter's lease.
         digests: SHA-256 of the record of each iteration.
-        idle_causes: Idle seconds of each resource by cause; empty as long as nothing tells causes.
+        idle_causes: Idle slot-seconds of each resource that was idle, by cause.
     """
 
     key: str
