@@ -369,8 +369,9 @@ class Run:
             return
         if self._state != wanted:
             self._state = wanted
-            self._engine.limiter.pause(paused)
+            # Told first: a record must say that the run goes on before it says what that granted.
             self._engine.scheduler.pause(paused)
+            self._engine.limiter.pause(paused)
 
     def _cancel(self) -> None:
         if self._engine is None or self._state not in ("running", "paused"):

@@ -101,6 +101,20 @@ async def test_task_slots_policy_and_advisory() -> None:
     assert dd.replay(run.record, FIXED).leases == 0
 
 
+async def test_a_record_of_a_run_that_was_paused_can_be_replayed() -> None:
+    run = start(rows=120)
+    for _ in range(3):
+        await asyncio.sleep(0.08)
+        run.pause()
+        await asyncio.sleep(0.06)
+        run.resume()
+    await run
+    assert len(run.record.select(ev.RunResumed)) == 3
+    replayed = dd.replay(run.record, FIXED)
+    assert replayed.leases == 0
+    assert replayed.pools[0].granted == run.statistics().pools[0].granted
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
