@@ -8,11 +8,6 @@ from ddsched_nb.core import events as ev
 from ddsched_nb.core.pool_facts import Budget, Change, CooldownStart, Recovered
 
 
-def known(instant: float) -> float | None:
-    """JSON knows no infinity."""
-    return None if instant == math.inf else instant
-
-
 def shape_of(budget: Budget) -> ev.BudgetShape:
     declared = (None, None) if budget.pacing is None else budget.pacing.declared
     cap = None if budget.cap == math.inf else int(budget.cap)

@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ddsched_nb.aio.bus import EventBus
-from ddsched_nb.aio.event_forms import event_of, known, shape_of
+from ddsched_nb.aio.event_forms import event_of, shape_of
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.dispatch import Denied, Dispatch
-from ddsched_nb.core.health import Health
 from ddsched_nb.core.model import (
     FlowKey,
     Lease,
@@ -55,11 +54,15 @@ class SchedulerReporter(_Reporter):
     Args:
         bus: Where events go.
         clock: The running loop's `time`.
-        health: How the scheduler stands at an instant; no snapshots if None.
+        health: How the scheduler stands at an instant, as an event of this number; no snapshots
+            if None.
     """
 
     def __init__(
-        self, bus: EventBus, clock: Clock, health: Callable[[float], Health] | None = None
+        self,
+        bus: EventBus,
+        clock: Clock,
+        health: Callable[[float, int], ev.SchedulerHealthSnapshot] | None = None,
     ) -> None:
         super().__init__(bus, clock)
         self._health = health
@@ -203,17 +206,9 @@ class SchedulerReporter(_Reporter):
             )
 
     def _snapshot(self, now: float) -> None:
-        if self._health is None:
-            return
-        self._snapshot_due = now + SNAPSHOT_EVERY_S
-        found = self._health(now)._asdict()
-        found["pools"] = {
-            pool.label: ev.PoolHealth(
-                load.limit, load.in_flight, load.waiters, known(load.cooling_until), why
-            )
-            for pool, (load, why) in found["pools"].items()
-        }
-        self.bus.publish(ev.SchedulerHealthSnapshot(now, self._next(), **found))
+        if self._health is not None:
+            self._snapshot_due = now + SNAPSHOT_EVERY_S
+            self.bus.publish(self._health(now, self._next()))
 
     def _enqueued(self, now: float, ready: ReadyTask) -> None:
         self.bus.publish(ev.ReadyEnqueued(now, self._next(), ready.task_id, ready.flow.key))

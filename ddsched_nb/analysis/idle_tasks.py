@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ddsched_nb.analysis.causes import DENIED, HORIZON, IdleCause
 from ddsched_nb.analysis.hindsight import Hindsight
-from ddsched_nb.analysis.task_ids import group_of
+from ddsched_nb.analysis.task_ids import lost_with
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import SHARED, DenyReason
 from ddsched_nb.core.row_groups import BlockReason
@@ -287,16 +287,10 @@ class TaskBook:
             self._later[resource] += sign * units
 
     def _dropped(self, event: ev.NonRetryableDropped) -> None:
-        """Tasks of a dropped row leave the queue without a word."""
-        group = group_of(event.task_id, self._columns)
-        if event.row is not None:
-            gone = [f"{column}/{group}/{event.row}" for column in self._columns]
-        else:
-            waiting = (*self._queued, *self._put_aside)
-            gone = [task for task in waiting if group_of(task, self._columns) == group]
-        for task_id in gone:
-            self._unqueue(task_id)
-            self._resume(task_id)
+        for waiting in (self._queued, self._put_aside):
+            for task_id in lost_with(event, waiting, self._columns):
+                self._unqueue(task_id)
+                self._resume(task_id)
 
     def _deny(self, event: ev.AdmissionDenied) -> None:
         if event.reason in DENIED:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ddsched_nb.analysis.pace import RunPace, run_pace
+from ddsched_nb.analysis.task_ids import lost_with
 from ddsched_nb.analysis.waits import Waits
 from ddsched_nb.clients.profile import EndpointProfile
 from ddsched_nb.core import events as ev
@@ -269,22 +270,12 @@ def _scheduler_gauges(record: RunRecord, leased: _Spans) -> dict[str, ResourceMe
                 gauges[name].queued -= units
                 gauges[name].start(waited)
         elif isinstance(event, ev.NonRetryableDropped):
-            # Tasks of a dropped row leave the queue without a word.
-            for task_id in _of_the_same_row(event, queued_at):
+            for task_id in lost_with(event, queued_at, started[0].flows):
                 del queued_at[task_id]
                 for name, units in holds[task_id].items():
                     gauges[name].queued -= units
         _hold(event, gauges, holds, leased)
     return {n: gauge.summed(n, last - first) for n, gauge in gauges.items() if gauge.matters}
-
-
-def _of_the_same_row(event: ev.NonRetryableDropped, queued: Iterable[str]) -> list[str]:
-    """The queued tasks of the row that was dropped, or of all rows of its group."""
-    head, _, row = event.task_id.rpartition("/")
-    if event.row is None:
-        return [name for name in queued if f"/{row}/" in name and name.split("/")[-2] == row]
-    tail = f"/{head.rpartition('/')[2]}/{event.row}"
-    return [name for name in queued if name.endswith(tail)]
 
 
 def _hold(

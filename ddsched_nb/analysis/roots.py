@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
-from ddsched_nb.analysis.task_ids import group_of
+from ddsched_nb.analysis.task_ids import group_of, lost_with
 from ddsched_nb.core import events as ev
 
 __all__ = ["RootDebt"]
@@ -79,10 +79,5 @@ class RootDebt:
             self._held[flow].subtract(self._needs[flow])
 
     def dropped(self, event: ev.NonRetryableDropped) -> None:
-        """Tasks of a dropped row leave the queue without a word."""
-        group = group_of(event.task_id, self._columns)
-        if event.row is None:
-            lost = {task for task in self._later if group_of(task, self._columns) == group}
-        else:
-            lost = {f"{column}/{group}/{event.row}" for column in self._columns}
-        self._later -= lost
+        """A row was dropped, or a whole group."""
+        self._later.difference_update(lost_with(event, self._later, self._columns))

@@ -9,62 +9,30 @@ from __future__ import annotations
 
 import msgspec
 
-from ddsched_nb.core.event import Event as Event
-from ddsched_nb.core.event import RequestEvent as RequestEvent
-from ddsched_nb.core.event import TaskEvent as TaskEvent
+from ddsched_nb.core.event import (
+    Event as Event,
+    RequestEvent as RequestEvent,
+    TaskEvent as TaskEvent,
+)
 from ddsched_nb.core.model import DenyReason, FlowKey, PoolKey, ReleaseStatus, ResourceKey
 from ddsched_nb.core.request_events import (
     BudgetShape as BudgetShape,
-)
-from ddsched_nb.core.request_events import (
     LimitMoved as LimitMoved,
-)
-from ddsched_nb.core.request_events import (
     ModelRequestCompleted as ModelRequestCompleted,
-)
-from ddsched_nb.core.request_events import (
     ModelRequestStarted as ModelRequestStarted,
-)
-from ddsched_nb.core.request_events import (
     RequestCooldownStarted as RequestCooldownStarted,
-)
-from ddsched_nb.core.request_events import (
     RequestEffectiveCapChanged as RequestEffectiveCapChanged,
-)
-from ddsched_nb.core.request_events import (
     RequestFullyRecovered as RequestFullyRecovered,
-)
-from ddsched_nb.core.request_events import (
     RequestLeaseAcquired as RequestLeaseAcquired,
-)
-from ddsched_nb.core.request_events import (
     RequestLeaseReleased as RequestLeaseReleased,
-)
-from ddsched_nb.core.request_events import (
     RequestLimitDecreased as RequestLimitDecreased,
-)
-from ddsched_nb.core.request_events import (
     RequestLimitIncreased as RequestLimitIncreased,
-)
-from ddsched_nb.core.request_events import (
     RequestPoolShared as RequestPoolShared,
-)
-from ddsched_nb.core.request_events import (
     RequestRateLimited as RequestRateLimited,
-)
-from ddsched_nb.core.request_events import (
     RequestReleaseDiagnostic as RequestReleaseDiagnostic,
-)
-from ddsched_nb.core.request_events import (
     RequestResourceRegistered as RequestResourceRegistered,
-)
-from ddsched_nb.core.request_events import (
     RequestWaitCancelled as RequestWaitCancelled,
-)
-from ddsched_nb.core.request_events import (
     RequestWaitStarted as RequestWaitStarted,
-)
-from ddsched_nb.core.request_events import (
     RequestWaitTimeout as RequestWaitTimeout,
 )
 

@@ -1,56 +1,23 @@
-"""How a scheduler stands at an instant, in figures: what a health snapshot holds.
+"""How a scheduler stands at an instant, read for a health snapshot.
 
 Pure, and a reading: asking changes nothing. It must not know when or why it is asked.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
-from typing import NamedTuple
 
-from ddsched_nb.core.model import PoolKey, ResourceKey
-from ddsched_nb.core.pressure import Loads, PoolLoad, pressure
+from ddsched_nb.core.events import PoolHealth, SchedulerHealthSnapshot
+from ddsched_nb.core.model import PoolKey
+from ddsched_nb.core.pressure import Loads, pressure
 from ddsched_nb.core.schedule import Schedule
 
 
-class Health(NamedTuple):
-    """How a scheduler stands.
-
-    Attributes:
-        running: Tasks that hold a lease.
-        aside: Those of them that stepped aside.
-        queued: Tasks that wait for a lease.
-        deferred: Cells that were put aside to be tried again.
-        open_groups: Row groups opened and not finished.
-        target_groups: How many may be open.
-        group_cap: What that never exceeds.
-        admitted_rows: Rows of the open groups.
-        leased: What is leased of each resource.
-        available: What is free of each.
-        demand: What the queued tasks want of each.
-        blocked: Flows that wait, counted by why.
-        skips: Candidates that the advisory passed over so far.
-        pools: How each pool stands, and why a further call of it would wait.
-    """
-
-    running: int
-    aside: int
-    queued: int
-    deferred: int
-    open_groups: int
-    target_groups: int
-    group_cap: int
-    admitted_rows: int
-    leased: dict[ResourceKey, int]
-    available: dict[ResourceKey, int]
-    demand: dict[ResourceKey, int]
-    blocked: dict[str, int]
-    skips: int
-    pools: dict[PoolKey, tuple[PoolLoad, str | None]]
-
-
-def health(schedule: Schedule, pools: Iterable[PoolKey], load: Loads, now: float) -> Health:
+def health(
+    schedule: Schedule, pools: Iterable[PoolKey], load: Loads, now: float, sequence: int
+) -> SchedulerHealthSnapshot:
     """How a schedule stands at `now`.
 
     Args:
@@ -58,11 +25,12 @@ def health(schedule: Schedule, pools: Iterable[PoolKey], load: Loads, now: float
         pools: The pools that its tasks' calls go to.
         load: How a pool stands.
         now: The instant, in seconds of the loop's clock.
+        sequence: The event's number in its stream.
     """
     dispatcher, governor = schedule.dispatcher, schedule.governor
     admission = dispatcher.admission
-    free = {resource: admission.free(resource) for resource in admission.capacities}
-    demand: Counter[ResourceKey] = Counter()
+    free = {str(resource): admission.free(resource) for resource in admission.capacities}
+    demand: Counter[str] = Counter()
     for flow in schedule.resolver.flows:
         queued = dispatcher.queued(flow.key)
         for resource, units in flow.resources if queued else ():
@@ -70,8 +38,9 @@ def health(schedule: Schedule, pools: Iterable[PoolKey], load: Loads, now: float
     blocked: Counter[str] = Counter()
     for (reason, _), flows in dispatcher.blocked().items():
         blocked[reason.value] += flows
-    loads = {pool: load(pool, now) for pool in pools}
-    return Health(
+    return SchedulerHealthSnapshot(
+        now,
+        sequence,
         running=admission.leases,
         aside=admission.aside,
         queued=len(dispatcher),
@@ -80,15 +49,20 @@ def health(schedule: Schedule, pools: Iterable[PoolKey], load: Loads, now: float
         target_groups=governor.target,
         group_cap=governor.cap,
         admitted_rows=governor.open_rows,
-        leased={r: n - free[r] for r, n in admission.capacities.items()},
+        leased={str(r): n - free[r] for r, n in admission.capacities.items()},
         available=free,
         demand=dict(demand),
         blocked=dict(blocked),
         skips=dispatcher.passed_over,
-        pools={pool: (it, _why(it, dispatcher.sent_off(pool))) for pool, it in loads.items()},
+        pools={pool.label: _pool(schedule, pool, load, now) for pool in pools},
     )
 
 
-def _why(load: PoolLoad, sent_off: int) -> str | None:
-    reason = pressure(load, sent_off)
-    return None if reason is None else reason.value
+def _pool(schedule: Schedule, pool: PoolKey, load: Loads, now: float) -> PoolHealth:
+    found = load(pool, now)
+    why = pressure(found, schedule.dispatcher.sent_off(pool))
+    # JSON knows no infinity.
+    until = None if found.cooling_until == math.inf else found.cooling_until
+    return PoolHealth(
+        found.limit, found.in_flight, found.waiters, until, None if why is None else why.value
+    )

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from ddsched_nb.analysis.task_ids import lost_with
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import SHARED, DenyReason
 
@@ -28,6 +29,7 @@ class SlotsLaw:
         self.broken: list[str] = []
         self._free: Counter[str] = Counter()
         self._capacities: dict[str, int] = {}
+        self._columns: tuple[str, ...] = ()
         self._needs: dict[str, dict[str, int]] = {}
         self._queued: dict[str, str] = {}
         self._waiting: Counter[str] = Counter()
@@ -67,6 +69,7 @@ class SlotsLaw:
         self._free.update(event.capacities)
         self._capacities = dict(event.capacities)
         self._needs = {shape.flow: dict(shape.resources) for shape in event.flows.values()}
+        self._columns = tuple(event.flows)
         self._watching = True
 
     def _resized(self, event: ev.TaskCapacityChanged) -> None:
@@ -107,13 +110,8 @@ class SlotsLaw:
             self._free[name] -= 1
 
     def _dropped(self, event: ev.NonRetryableDropped) -> None:
-        """Tasks of a dropped row leave the queue without a word."""
-        _column, _, place = event.task_id.partition("/")
-        group = place.split("/")[0]
-        ending = f"/{group}" if event.row is None else f"/{group}/{event.row}"
-        for task_id in [t for t in self._queued if ending in t and t != event.task_id]:
-            if event.row is None or task_id.endswith(ending):
-                self._waiting[self._queued.pop(task_id)] -= 1
+        for task_id in lost_with(event, self._queued, self._columns):
+            self._waiting[self._queued.pop(task_id)] -= 1
 
     def _denied(self, event: ev.AdmissionDenied) -> None:
         if event.reason is DenyReason.AT_CEILING:

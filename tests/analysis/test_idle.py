@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import ddsched_nb as dd
 from ddsched_nb.analysis.causes import CAUSES, DENIED, HORIZON, IdleCause

@@ -105,12 +105,14 @@ def test_tasks_of_a_dropped_row_leave_the_queue() -> None:
     flow = FlowKey("model", ("m",))
     shape = ev.FlowShape(flow.label, 1.0, {"slots": 1})
     queued = [ev.ReadyEnqueued(0.0, n, f"a/0/{n}", flow) for n in range(3)]
-    for row, starved in ((1, 2), (None, 0)):
+    shapes = {"a": shape, "b": shape}
+    # By a cell of the row, by a task of its whole group, and the whole group.
+    for task_id, row, starved in (("b/0/1", 1, 2), ("b/0", 1, 2), ("b/0", None, 0)):
         by_hand = dd.RunRecord(
             [
-                ev.SchedulerJobStarted(0.0, 0, 3, 1, ("a",), {"slots": 1}, {"a": shape}),
+                ev.SchedulerJobStarted(0.0, 0, 3, 1, ("a", "b"), {"slots": 1}, shapes),
                 *queued,
-                ev.NonRetryableDropped(1.0, 9, "b/0/1" if row else "b/0", row, "gone"),
+                ev.NonRetryableDropped(1.0, 9, task_id, row, "gone"),
                 ev.SchedulerJobCompleted(3.0, 10, "finished", 2, 1),
             ]
         )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from ddsched_nb.core.frontier import Frontier, FrontierDelta, TaskState
 from ddsched_nb.core.graph import ColumnGraph

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ddsched_nb.core.model import Outcome, OutcomeKind, Quota, Usage
 from ddsched_nb.core.pacing import Pacing

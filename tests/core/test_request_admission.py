@@ -7,8 +7,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ddsched_nb.core.limits import AIMDLimit, CeilingLimit, FixedLimit

@@ -5,8 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ddsched_nb.core.model import RowGroup
 from ddsched_nb.core.row_groups import RowGroupGovernor, RowGroupPlan

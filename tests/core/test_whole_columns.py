@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ddsched_nb.core.frontier import Frontier, TaskState
 from ddsched_nb.core.graph import ColumnGraph

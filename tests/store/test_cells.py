@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ddsched_nb.errors import StoreError
 from ddsched_nb.store.cells import from_arrow, to_arrow
