@@ -111,11 +111,11 @@ class Dispatcher:
         ticket = self._tickets.pop(task_id, None)
         return ticket is not None and self._queue.discard(ticket)
 
-    def look_around(self, now: float) -> None:
-        """Lets those be asked again whose model was under pressure and is not any more."""
-        for pool in [pool for pool in self._pressed if self._pressure(pool, now) is None]:
-            del self._pressed[pool]
+    def look_around(self) -> None:
+        """Whoever was passed over in an earlier turn is asked again: its model may be open now."""
+        for pool in self._pressed:
             self._queue.open(_Pressed(pool))
+        self._pressed.clear()
 
     def next(self, now: float = 0.0) -> Dispatch | Denied | None:
         """Asks for one queued task: it may run, it may not, or none is left to ask for.

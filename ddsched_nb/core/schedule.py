@@ -155,7 +155,7 @@ class Schedule:
         self.begun = turn
         if self._stopped or self._paused:
             return turn
-        self.dispatcher.look_around(now)
+        self.dispatcher.look_around()
         self._open_groups(turn)
         self._queue_ready(turn)
         for task, round_ in self.deferrals.due(now):

@@ -468,6 +468,21 @@ async def test_whoever_may_have_one_at_once_gets_it_before_the_shared_turn(
     assert limiter.permits == 0
 
 
+async def test_a_newcomer_for_whom_there_is_room_does_not_wait_for_the_shared_turn() -> None:
+    limiter = RequestLimiter()
+    limiter.register(POOL, FixedLimit(2), cap=2)
+    held = [await limiter.acquire(POOL) for _ in range(2)]
+    (waiting,) = await park(limiter, 1)
+    waited: list[str] = []
+    for permit in held:
+        limiter.release(permit, SUCCESS)  # one step: two came back, one waits for them
+    mine = await limiter.acquire(POOL, on_wait=lambda: waited.append("newcomer"))
+    assert waited == []
+    for permit in (mine, await waiting):
+        limiter.release(permit, SUCCESS)
+    assert limiter.permits == 0
+
+
 async def test_a_release_that_moves_a_limit_takes_its_turn_at_once(
     limiter: RequestLimiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import ddsched_nb as dd
 from ddsched_nb.core import events as ev
+from ddsched_nb.workloads.parts import asking, one_endpoint, row_ids
 
 INSTANTS = [f.name for f in fields(dd.TaskTimeline) if f.type == "float | None"]
 
@@ -38,6 +39,26 @@ def test_every_task_is_told_and_its_instants_are_in_order(name: str) -> None:
     frame = timelines.to_pandas()
     assert len(frame) == len(timelines)
     assert list(frame.task_id) == [each.task_id for each in timelines]
+
+
+def test_a_task_that_was_tried_again_is_told_with_how_often() -> None:
+    flaky = dd.EndpointProfile(
+        model="m",
+        capacity=4,
+        latency=dd.Latency(mean_s=0.2),
+        faults=(dd.Fault(kind="error", share=0.3),),
+    )
+    work = one_endpoint([row_ids(), asking("a", "m")], [flaky], {"m": 4})
+    retry = dd.RetryConfig(max_attempts=1, max_deferrals=20, deferral_delay_s=0.5)
+    record = dd.simulate(work, dd.RunConfig(retry=retry, disable_early_shutdown=True), rows=120)
+    timelines = dd.task_timelines(record)
+    again = [each for each in timelines if each.executions > 1]
+    assert len(again) >= 10
+    assert sum(each.executions for each in timelines) == len(record.select(ev.WorkerSpawned))
+    for each in again:
+        assert each.requests == each.executions
+        assert each.outcome == "done"
+        assert (each.lease_acquired or 0.0) > (each.permit_acquired or 0.0), "last, and first"
 
 
 def test_a_cut_record_tells_what_it_has() -> None:

@@ -168,6 +168,21 @@ def test_f13_no_group_is_opened_for_a_closed_model_and_the_open_one_is_looked_ah
     assert demand.queued == 0, "what waits for a closed model keeps no other from its work"
 
 
+def test_a_number_that_is_asked_for_holds_and_then_the_work_is_followed_again() -> None:
+    it = governor(groups=50)
+    opened(it)
+    change = it.ask(5)
+    assert change is not None
+    assert (change.before, change.after, it.cap, it.adaptive) == (1, 5, 5, False)
+    assert opened(it) == [1, 2, 3, 4]
+    assert it.ask(40) is not None
+    back = it.ask(None)
+    assert back is not None
+    assert (back.after, it.cap, it.adaptive) == (5, 50, True), "as many as are open"
+    assert opened(it) == []
+    assert it.ask(None) is None
+
+
 def test_a_fixed_number_needs_one_and_never_moves() -> None:
     with pytest.raises(ConfigError, match="max_open is None"):
         RowGroupGovernor(RowGroupPlan(10, 1), None)

@@ -82,9 +82,11 @@ class Desk:
             ready = ReadyTask(task, f"{column}/0/{number}", of, pool(of), number)
             assert self.dispatcher.enqueue(ready)
 
-    def turn(self) -> list[Dispatch]:
-        self.dispatcher.look_around(0.0)
-        steps = itertools.islice(iter(lambda: self.dispatcher.next(0.0), None), 10_000)
+    def turn(self, told: list[Denied] | None = None) -> list[Dispatch]:
+        self.dispatcher.look_around()
+        steps = [*itertools.islice(iter(lambda: self.dispatcher.next(0.0), None), 10_000)]
+        if told is not None:
+            told += [step for step in steps if isinstance(step, Denied)]
         return [step for step in steps if isinstance(step, Dispatch)]
 
     def names(self) -> list[str]:
@@ -172,9 +174,12 @@ def test_an_open_flow_may_borrow_what_only_closed_ones_could_take() -> None:
     desk.queue(Z, 4)
     desk.set(A, COOLING)
     desk.set(B, HELD)
-    steps = desk.turn()
+    told: list[Denied] = []
+    steps = desk.turn(told)
     assert [step.ready.task.column for step in steps] == ["z"] * 4
     assert steps[-1].lease.borrowed
+    reasons = {denied.verdict.reason for denied in told}
+    assert reasons == {DenyReason.RESOURCE_FULL}, "nobody was told to leave a slot to the closed"
     for step in steps:
         desk.dispatcher.release(step.lease)
     assert sorted(desk.names()) == ["a", "a", "b", "b"], "among the closed, shares hold"
@@ -190,6 +195,18 @@ def test_a_late_peer_that_opens_gets_the_next_released_slot() -> None:
     desk.set(A, OPEN)
     desk.dispatcher.release(steps[0].lease)
     assert desk.names() == ["a"]
+
+
+def test_who_was_passed_over_is_asked_again_in_the_next_turn() -> None:
+    desk = Desk(4)
+    desk.queue(A)
+    desk.queue(Z, 3)
+    desk.set(A, COOLING)
+    step = desk.dispatcher.next(0.0)
+    assert isinstance(step, Dispatch)
+    assert step.ready.task.column == "z"
+    desk.set(A, OPEN)  # while others of the same instant are still to be asked
+    assert desk.names()[0] == "a"
 
 
 def test_a_local_task_is_never_under_pressure() -> None:

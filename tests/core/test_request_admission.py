@@ -402,6 +402,23 @@ def test_a_release_in_a_full_pool_wakes_its_waiter_though_the_model_had_room() -
     assert [g.waiter for g in admission.advance(1.0).granted] == [waiter]
 
 
+def test_who_is_due_stands_before_who_comes_however_late_its_timer_is() -> None:
+    admission = RequestAdmission()
+    admission.register(CHAT, FixedLimit(1), cap=1, aggregate_cap=1)
+    (held,) = grant(admission, 0.0)
+    due = admission.enqueue(CHAT, 0.0, not_before=5.0)
+    late = admission.enqueue(CHAT, 0.0, deadline=5.05)
+    assert admission.advance(0.0).granted == []
+    came = admission.enqueue(CHAT, 5.1)  # nobody took a turn at 5.0
+    turn = admission.advance(5.1)
+    assert turn.expired == [late], "what fell due on the way is told all the same"
+    admission.release(held, SUCCESS, 6.0)
+    (first,) = admission.advance(6.0).granted
+    admission.release(first.permit, SUCCESS, 7.0)
+    (second,) = admission.advance(7.0).granted
+    assert [first.waiter, second.waiter] == [due, came]
+
+
 @pytest.mark.parametrize("weight", [0.0, -1.0, math.nan, math.inf])
 @pytest.mark.parametrize("not_before", [0.0, 5.0])
 def test_a_weight_that_cannot_be_leaves_nothing_behind(weight: float, not_before: float) -> None:

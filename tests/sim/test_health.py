@@ -49,6 +49,13 @@ def test_what_they_say_adds_up() -> None:
     assert last.skips == len(record.select(ev.RequestPressureAdvisorySkipped))
 
 
+def test_skips_are_counted() -> None:
+    record = dd.simulate("request-pressure")
+    skips = len(record.select(ev.RequestPressureAdvisorySkipped))
+    assert skips == 32
+    assert record.select(ev.SchedulerHealthSnapshot)[-1].skips == skips
+
+
 def test_the_first_event_holds_the_shape_of_the_run() -> None:
     (started,) = dd.simulate("diamond").select(ev.SchedulerJobStarted)
     assert started.run_id == "diamond/0"

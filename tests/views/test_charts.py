@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import altair as alt
 import pytest
@@ -23,9 +24,11 @@ from ddsched_nb.views.charts import (
     limit_over_time,
     makespans,
     row_progress,
+    task_slots,
     tokens_by_column,
 )
 from ddsched_nb.views.specs import describe
+from ddsched_nb.workloads import find_workload
 
 
 @dataclass
@@ -39,6 +42,21 @@ def _default_renderer() -> Iterator[None]:
     alt.renderers.enable("default")
     yield
     alt.renderers.enable(before)
+
+
+def test_task_slots_tell_working_from_waiting_and_from_free() -> None:
+    workload = find_workload("request-pressure")
+    for waiting, held_s in (("hold", 0.018), ("yield", 0.0)):
+        config = workload.config.model_copy(update={"slots_while_waiting": waiting})
+        chart = task_slots(simulate(workload, config))
+        (rows,) = chart.to_dict()["datasets"].values()
+        slot_s = dict.fromkeys(("working", "held by tasks that wait for a permit", "free"), 0.0)
+        for state in slot_s:
+            steps = [(row["at"], row["slots"]) for row in rows if row["state"] == state]
+            slot_s[state] = sum(n * (b - a) for (a, n), (b, _) in pairwise(steps))
+        assert slot_s["working"] == pytest.approx(0.064, abs=1e-4)
+        assert slot_s["held by tasks that wait for a permit"] == pytest.approx(held_s, abs=1e-4)
+        assert sum(slot_s.values()) == pytest.approx(0.082, abs=1e-4)
 
 
 def points(chart: alt.LayerChart) -> int:
