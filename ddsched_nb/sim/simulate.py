@@ -264,6 +264,8 @@ def run_plan(
         finally:
             loop.look = None
             loop.close()
+    if isinstance(run.error, ConfigError):
+        raise run.error  # it never began: that is no result
     return _recorded(plan, run, clients, served, loop, counter.first_at)
 
 
@@ -275,7 +277,10 @@ def take_holds(holds: Iterable[Hold], engine: Engine) -> None:
         for _ in range(hold.permits):
             permit = limiter.try_acquire(pool, flow="another client")
             if permit is None:
-                raise ConfigError(f"nobody can hold {hold.permits} permits of {pool.label}")
+                raise ConfigError(
+                    f"a hold takes {hold.permits} permits of {pool.label}, whose limit is "
+                    f"{limiter.statistics(pool).limit} at first; give at most that"
+                )
             loop.call_later(hold.until_s, limiter.release, permit, SUCCESS)
 
 

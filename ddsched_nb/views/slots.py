@@ -18,7 +18,7 @@ from ddsched_nb.views.look import bar_legend, finish
 __all__ = ["task_slots"]
 
 _WORKING: Final = "working"
-_WAITING: Final = "held by tasks that wait for a permit"
+_WAITING: Final = "held while waiting"
 _FREE: Final = "free"
 _KINDS: Final = (_WORKING, _WAITING, _FREE)
 _SHADES: Final = ("#0072B2", "#E69F00", "#8A8A8A55")

@@ -285,3 +285,13 @@ def test_a_deferred_cell_comes_back_at_its_own_time_not_when_its_group_runs_empt
     assert {e.task_id for e in first} >= {task_id for task_id, _ in due}
     last_cell = max(e.at for e in record.select(ev.TaskCompleted))
     assert sum(at < last_cell / 2 for at in back.values()) > len(back) / 4, "not all at the end"
+
+
+def test_a_hold_that_cannot_be_is_refused() -> None:
+    work = find_workload("tight")
+    many = dd.Hold("model-a", until_s=1.0, permits=900)
+    held = dd.Workload("held", "more than there is", work.pipeline, rows=4, holds=(many,))
+    with pytest.raises(ConfigError, match=r"a hold takes 900 permits .* whose limit is 12"):
+        dd.simulate(held)
+    with pytest.raises(ConfigError, match=r"hold of model 'nobody'; its models: model-a, model-b"):
+        dd.Workload("held", "", work.pipeline, rows=4, holds=(dd.Hold("nobody", 1.0),))

@@ -50,12 +50,12 @@ def test_task_slots_tell_working_from_waiting_and_from_free() -> None:
         config = workload.config.model_copy(update={"slots_while_waiting": waiting})
         chart = task_slots(simulate(workload, config))
         (rows,) = chart.to_dict()["datasets"].values()
-        slot_s = dict.fromkeys(("working", "held by tasks that wait for a permit", "free"), 0.0)
+        slot_s = dict.fromkeys(("working", "held while waiting", "free"), 0.0)
         for state in slot_s:
             steps = [(row["at"], row["slots"]) for row in rows if row["state"] == state]
             slot_s[state] = sum(n * (b - a) for (a, n), (b, _) in pairwise(steps))
         assert slot_s["working"] == pytest.approx(0.064, abs=1e-4)
-        assert slot_s["held by tasks that wait for a permit"] == pytest.approx(held_s, abs=1e-4)
+        assert slot_s["held while waiting"] == pytest.approx(held_s, abs=1e-4)
         assert sum(slot_s.values()) == pytest.approx(0.082, abs=1e-4)
 
 

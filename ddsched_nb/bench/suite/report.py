@@ -64,7 +64,7 @@ def _verdict(summary: Summary, title: str) -> str:
     )
     own = sum(row.origin == "own" for row in summary.cases)
     warned = Counter(check.severity for check in summary.failed)["warning"]
-    warnings = f", {warned} of them only warnings" if warned else ""
+    warnings = f", of which {warned} only warned" if warned else ""
     tail = f"; {failed} failed{warnings}" if failed else ""
     return (
         f"<h1>{escape(title)}</h1>"
