@@ -258,6 +258,10 @@ class PoolState:
         """The outcome, with the quota that a refusal is for, where it does not say so itself."""
         if self.limit.cooldown == "always" or not self._serving(held):
             return outcome
+        # Among others, how much is accepted between refusals is for them to say, too: a fair
+        # limit's own steps are even enough to be taken for a quota.
+        if getattr(self.limit, "fair", False):
+            return outcome
         known = self.pacing.learned
         spent = self.pacing.suspect(held.taken, outcome, held.served, now)
         if spent is None:

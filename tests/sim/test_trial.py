@@ -101,6 +101,22 @@ def test_who_is_fair_shares_with_whoever_comes_and_who_is_not_starves_nobody() -
     assert min(among_others.shares) > 0
 
 
+@pytest.mark.parametrize("seed", [1, 3])
+def test_a_neighbour_is_not_taken_for_a_quota(seed: int) -> None:
+    service = Latency(mean_s=2.2, sigma=0.555)
+    profile = EndpointProfile(model="m", capacity=16, latency=service)
+    tried = try_limit(
+        lambda cap: CeilingLimit(cap, fair=True),
+        profile,
+        seed=seed,
+        starts=(0.0, 200.0),
+        seconds=200 + 800 * 2.2,
+        skip_s=200 + 600 * 2.2,
+    )
+    assert tried.utilization >= 0.95
+    assert tried.refusals_per_success <= 0.01
+
+
 @pytest.mark.parametrize("burst_s", [1.0, 10.0, 60.0])
 def test_a_quota_is_learned_from_refusals_alone(burst_s: float) -> None:
     profile = CASES["constant 64"].model_copy(

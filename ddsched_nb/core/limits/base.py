@@ -15,7 +15,8 @@ class Limit(Protocol):
 
     `cooldown` says when its pool stops granting after a refusal: `always`, or only when the refusal
     means that the endpoint serves nothing now (`spent`). `signals` names what moves it: a limit
-    that only hears refusals is blind where an endpoint just gets slower.
+    that only hears refusals is blind where an endpoint just gets slower. One with a true `fair`
+    shares its endpoint: no quota is read from the spacing of refusals, which is others' too.
     """
 
     name: str

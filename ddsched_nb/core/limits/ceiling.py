@@ -99,7 +99,7 @@ class CeilingLimit:
         self._probe_at = math.inf
         self._breath_until = -math.inf
         self._answers = 0
-        self._fair = fair
+        self.fair = fair
         self._company_until = -math.inf
         self._owed = 0.0
         self._gains = 0
@@ -162,7 +162,7 @@ class CeilingLimit:
     def _breathe(self, now: float, service: float) -> None:
         """Leaves a slot free for a service time, after so many answers."""
         self._answers += 1
-        if self._answers < 1 / (_FAIR_BREATH if self._fair else _BREATH):
+        if self._answers < 1 / (_FAIR_BREATH if self.fair else _BREATH):
             return
         self._answers = 0
         if self._limit == self.ceiling and now >= self._company_until:
@@ -170,7 +170,7 @@ class CeilingLimit:
 
     def _meet(self, now: float, seconds: float) -> None:
         """Something that others may have done; a loss that is looked for is none of it."""
-        if self._fair and self._lost_at is None:
+        if self.fair and self._lost_at is None:
             self._company_until = max(self._company_until, now + seconds)
 
     def _grow(self, now: float, step: int) -> None:
@@ -191,7 +191,7 @@ class CeilingLimit:
             # The end of the search.
             self._gap = self._rarest(served)
             lowered = min(served, self._limit)
-            if self._fair and sample.served <= 1:
+            if self.fair and sample.served <= 1:
                 # Nothing of ours is served, and so nothing of ours was lost.
                 self._usual = 1.0
                 self._meet(sample.now, _LOST_TO_OTHERS * service)
@@ -209,7 +209,7 @@ class CeilingLimit:
         self._plan_probe(sample.now, service)
 
     def _lose(self, now: float, left: int, service: float, *, again: bool) -> None:
-        if self._fair and not again:
+        if self.fair and not again:
             # What goes little by little is somebody else's gain, and no loss to be looked for.
             self._usual -= min(self._usual - left, self._limit - left)
         self._note_loss(now, left)

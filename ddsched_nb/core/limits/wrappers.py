@@ -23,6 +23,7 @@ class _Around:
         self.name = f"{what}({limit.name})"
         self.cooldown: Cooldown = limit.cooldown
         self.signals: tuple[Signal, ...] = limit.signals
+        self.fair = bool(getattr(limit, "fair", False))
 
     def on_sample(self, sample: Sample) -> None:
         self._limit.on_sample(sample)
