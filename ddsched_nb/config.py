@@ -52,7 +52,7 @@ class RequestAdmissionConfig(Settings):
             step up; `fixed` keeps it at the cap. The other fields but `cooldown_s` and `fair` are
             those of `aimd`.
         fair: Whether `ceiling` leaves room to others who use the same endpoint, from other
-            processes or machines, and are fair too. Costs up to 3 % of a capacity that moves; and a
+            processes or machines, and are fair too. Costs up to 4 % of a capacity that moves; and a
             quota a minute must be declared or told then, since refusals alone are others' too.
         multiplicative_decrease_factor: What a burst of refusals multiplies the limit by.
         additive_increase_step: What growth adds.
