@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ddsched_nb.sim.trial import LimitTrial, try_limit
     from ddsched_nb.store.reading import Store
     from ddsched_nb.views import charts
+    from ddsched_nb.views.watching import Watch, watch
     from ddsched_nb.workloads import find_workload
     from ddsched_nb.workloads.base import Hold, Workload
 
@@ -119,6 +120,7 @@ __all__ = [
     "start_simulation",
     "task_timelines",
     "try_limit",
+    "watch",
 ]
 
 _HOME = {
@@ -188,6 +190,7 @@ _HOME = {
     "start_simulation": "sim.simulate",
     "task_timelines": "analysis.timelines",
     "try_limit": "sim.trial",
+    "watch": "views.watching",
 }
 _MODULES = {"charts": "views.charts", "errors": "errors"}
 # Not public any more: their old home says what replaced them.

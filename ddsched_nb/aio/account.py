@@ -225,6 +225,12 @@ class Account:
         self.admission.set_caps(pool, now, cap=cap, aggregate_cap=aggregate)
         self.turn(now)
 
+    def put_limit(self, pool: PoolKey, value: int) -> None:
+        """Puts the limit of a pool at a value."""
+        now = self.now()
+        self.admission.set_limit(pool, value, now)
+        self.turn(now)
+
     def _arm(self, deadline: float) -> None:
         if deadline == self._timer_at:
             return

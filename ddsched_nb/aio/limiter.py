@@ -126,6 +126,11 @@ class RequestLimiter:
         self._reporter.caps_changed(pool, cap, cap, now)
         member.account.ask_caps(member.number, theirs, cap, cap)
 
+    def set_limit(self, pool: PoolKey, value: int) -> None:
+        """Puts the limit of a pool at a value, from which it moves on; see `limits.put`."""
+        member, theirs = self._place(pool)
+        member.account.put_limit(theirs, value)
+
     async def acquire(
         self,
         pool: PoolKey,

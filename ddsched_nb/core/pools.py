@@ -10,7 +10,7 @@ import math
 from collections.abc import Hashable
 
 from ddsched_nb.core.fair_queue import FairQueue, Ticket
-from ddsched_nb.core.limits import FixedLimit, Limit
+from ddsched_nb.core.limits import FixedLimit, Limit, put
 from ddsched_nb.core.model import (
     REMOTE_OUTCOMES,
     ModelKey,
@@ -216,6 +216,23 @@ class PoolState:
             moved = LimitChange(self.key, before, after, kind, permit.permit_id, sample)
             changes.insert(0, moved)
         return changes
+
+    def recap(self, cap: int, now: float) -> list[Change]:
+        """Gives the pool another cap."""
+        before = self.value(now)
+        self.cap = cap
+        self.limit.recap(cap)
+        return self._moved(before, now, "cap")
+
+    def put(self, value: int, now: float) -> list[Change]:
+        """Puts the limit at a value, from which it moves on."""
+        before = self.value(now)
+        put(self.limit, value, now)
+        return self._moved(before, now, "asked")
+
+    def _moved(self, before: int, now: float, reason: str) -> list[Change]:
+        after = self.value(now)
+        return [] if before == after else [LimitChange(self.key, before, after, reason)]
 
     def load(self, now: float) -> PoolLoad:
         model, budget = self.model, self.model.budget

@@ -21,7 +21,6 @@ from ddsched_nb.core.pool_facts import (
     Budget,
     Change,
     Grant,
-    LimitChange,
     PoolStatistics,
     Turn,
     WaiterId,
@@ -131,12 +130,14 @@ class RequestAdmission:
         state = self._known(pool)
         if cap < 1 or aggregate_cap < 1:
             raise ConfigError(f"caps of pool {pool.label!r} are {cap}, {aggregate_cap}; give >= 1")
-        before = state.value(now)
-        state.cap, state.model.cap = cap, aggregate_cap
-        state.limit.recap(cap)
-        after = state.value(now)
-        if after != before:
-            self._changes.append(LimitChange(pool, before, after, "cap"))
+        state.model.cap = aggregate_cap
+        self._changes += state.recap(cap, now)
+        self._open(state)
+
+    def set_limit(self, pool: PoolKey, value: int, now: float) -> None:
+        """Puts a limit at a value of at least 1, from which it moves on; see `limits.put`."""
+        state = self._known(pool)
+        self._changes += state.put(value, now)
         self._open(state)
 
     def enqueue(

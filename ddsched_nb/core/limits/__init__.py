@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ddsched_nb.core.limits.aimd import AIMDLimit
-from ddsched_nb.core.limits.base import Cooldown, Limit, Signal
+from ddsched_nb.core.limits.base import Cooldown, Limit, Signal, put
 from ddsched_nb.core.limits.ceiling import CeilingLimit
 from ddsched_nb.core.limits.fixed import FixedLimit
 from ddsched_nb.core.limits.latency import LatencyLimit
@@ -22,4 +22,5 @@ __all__ = [
     "RampLimit",
     "Signal",
     "WindowLimit",
+    "put",
 ]
