@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ddsched_nb.sim.trial import LimitTrial, try_limit
     from ddsched_nb.store.reading import Store
     from ddsched_nb.views import charts
-    from ddsched_nb.views.watching import Watch, watch
+    from ddsched_nb.views.watching import watch
     from ddsched_nb.workloads import find_workload
     from ddsched_nb.workloads.base import Hold, Workload
 

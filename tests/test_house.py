@@ -40,6 +40,7 @@ FLOORS = (
         "adjusting",
         "announcing",
         "capacity_plan",
+        "idling",
         "standing",
         "waiting",
         "summary",
