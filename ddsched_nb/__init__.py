@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ddsched_nb.providers import Model, OpenAICompatible, Prices, SimulatedProvider
     from ddsched_nb.record import RunRecord
     from ddsched_nb.run import Run, start
+    from ddsched_nb.sim.contracts import check_limit, check_task_policy
     from ddsched_nb.sim.forecast import Forecast, forecast
     from ddsched_nb.sim.fuzz import FuzzFailure, FuzzReport, fuzz
     from ddsched_nb.sim.record import SimulatedRecord
@@ -104,6 +105,8 @@ __all__ = [
     "Timelines",
     "Workload",
     "charts",
+    "check_limit",
+    "check_task_policy",
     "compare",
     "current_correlation",
     "errors",
@@ -174,6 +177,8 @@ _HOME = {
     "TaskTimeline": "analysis.timelines",
     "Timelines": "analysis.timelines",
     "Workload": "workloads.base",
+    "check_limit": "sim.contracts",
+    "check_task_policy": "sim.contracts",
     "compare": "analysis.compare",
     "current_correlation": "aio.correlation",
     "explain_idle": "analysis.idle",

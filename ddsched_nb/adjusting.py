@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from ddsched_nb.config import RunConfig, Settings
+from ddsched_nb.config import NamedPolicy, RunConfig, Settings, called
 from ddsched_nb.core.pressure import Advisory
 from ddsched_nb.core.resolver import derive_capacities
 from ddsched_nb.engine import Engine, make_policy
@@ -38,7 +38,7 @@ class Adjustment(Settings):
     caps: Mapping[str, int] = {}
     row_groups: Literal["adaptive"] | int | None = None
     max_in_flight_tasks: int | None = Field(default=None, ge=1)
-    task_policy: Literal["strict_fair", "bounded_borrow"] | None = None
+    task_policy: NamedPolicy | None = None
     request_pressure_advisory: bool | None = None
 
     @field_validator("row_groups", mode="before")
@@ -96,6 +96,8 @@ class Adjuster:
                     self._engine.limiter.set_cap(pool, cap)
         settings = change.model_dump(exclude={"weights", "caps"}, exclude_none=True)
         before = {name: getattr(self._now, name) for name in settings}
+        if "task_policy" in before:
+            before["task_policy"] = called(before["task_policy"])
         self._now = self._now.model_copy(update=settings)
         self._follow(settings, bool(change.caps))
         for name, value in settings.items():
