@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ddsched_nb.clients.capacity import OtherTenants, Outage, Ramp, RandomWalk, Sine
     from ddsched_nb.clients.embedded import EmbeddedEndpoint
     from ddsched_nb.clients.latency import Latency
+    from ddsched_nb.clients.local import LocalModel
     from ddsched_nb.clients.profile import EndpointProfile, Fault
     from ddsched_nb.columns import Column, Skip
     from ddsched_nb.config import BorrowConfig, RequestAdmissionConfig, RetryConfig, RunConfig
@@ -75,6 +76,7 @@ __all__ = [
     "JsonLinesSink",
     "Latency",
     "LimitTrial",
+    "LocalModel",
     "Metrics",
     "Model",
     "ModelColumn",
@@ -148,6 +150,7 @@ _HOME = {
     "JsonLinesSink": "aio.sinks",
     "Latency": "clients.latency",
     "LimitTrial": "sim.trial",
+    "LocalModel": "clients.local",
     "Metrics": "analysis.metrics",
     "Model": "providers",
     "ModelColumn": "model_columns",
