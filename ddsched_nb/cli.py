@@ -1,4 +1,4 @@
-"""The command line: `lab`, `serve`, `simulate`, `suite`, `report`, `fuzz`, `perfetto`.
+"""The command line: `lab`, `lanes`, `serve`, `simulate`, `suite`, `report`, `fuzz`, `perfetto`.
 
 Decides how arguments become calls, and how errors become one line and an exit status. Each command
 is a `Command` named in `COMMANDS`; heavy modules are imported by the command that needs them.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from ddsched_nb import cli_perfetto, cli_simulation, cli_suite
+from ddsched_nb import cli_lanes, cli_perfetto, cli_simulation, cli_suite
 from ddsched_nb.errors import ConfigError, DdschedError
 
 if TYPE_CHECKING:
@@ -283,6 +283,13 @@ COMMANDS: tuple[Command, ...] = (
         _LAB_EXAMPLES,
         _add_lab_arguments,
         _lab,
+    ),
+    Command(
+        "lanes",
+        "Run small pieces of work on your endpoint, or on the embedded one: live lanes.",
+        cli_lanes.LANES_EXAMPLES,
+        cli_lanes.add_lanes_arguments,
+        cli_lanes.run_lanes,
     ),
     Command(
         "perfetto",
