@@ -1,4 +1,4 @@
-"""The exercises of the notebook about policies of one's own: right answers pass, wrong ones do not."""
+"""The exercises of notebook 06: right answers pass, wrong ones do not."""
 
 from __future__ import annotations
 
