@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 import ddsched_nb as dd
-from ddsched_nb import cli
+from ddsched_nb import cli, cli_lanes
 from ddsched_nb.bench.lanes.catalog import LANES, SCALE, Setup, chosen
 from ddsched_nb.bench.lanes.report import lanes_report
 from ddsched_nb.bench.lanes.result import LaneResult, LanesSummary
@@ -122,6 +122,11 @@ def test_a_key_is_nowhere(
     files = [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()]
     assert len(files) == 3
     assert not any("canary" in text for text in (captured.out, captured.err, *files))
+
+
+def test_an_address_is_shown_without_what_may_hold_a_key() -> None:
+    shown = cli_lanes._shown("https://user:secret@example.org:8443/v1?key=secret#secret")
+    assert shown == "https://example.org:8443/v1"
 
 
 @pytest.mark.parametrize(
