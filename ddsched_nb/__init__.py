@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ddsched_nb.clients.capacity import OtherTenants, Outage, Ramp, RandomWalk, Sine
     from ddsched_nb.clients.embedded import EmbeddedEndpoint
     from ddsched_nb.clients.latency import Latency
+    from ddsched_nb.clients.local import LocalModel
     from ddsched_nb.clients.profile import EndpointProfile, Fault
     from ddsched_nb.columns import Column, Skip
     from ddsched_nb.config import BorrowConfig, RequestAdmissionConfig, RetryConfig, RunConfig
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ddsched_nb.providers import Model, OpenAICompatible, Prices, SimulatedProvider
     from ddsched_nb.record import RunRecord
     from ddsched_nb.run import Run, start
+    from ddsched_nb.sim.contracts import check_limit, check_task_policy
     from ddsched_nb.sim.forecast import Forecast, forecast
     from ddsched_nb.sim.fuzz import FuzzFailure, FuzzReport, fuzz
     from ddsched_nb.sim.record import SimulatedRecord
@@ -75,6 +77,7 @@ __all__ = [
     "JsonLinesSink",
     "Latency",
     "LimitTrial",
+    "LocalModel",
     "Metrics",
     "Model",
     "ModelColumn",
@@ -105,6 +108,8 @@ __all__ = [
     "Timelines",
     "Workload",
     "charts",
+    "check_limit",
+    "check_task_policy",
     "compare",
     "current_correlation",
     "errors",
@@ -147,6 +152,7 @@ _HOME = {
     "JsonLinesSink": "aio.sinks",
     "Latency": "clients.latency",
     "LimitTrial": "sim.trial",
+    "LocalModel": "clients.local",
     "Metrics": "analysis.metrics",
     "Model": "providers",
     "ModelColumn": "model_columns",
@@ -176,6 +182,8 @@ _HOME = {
     "TaskTimeline": "analysis.timelines",
     "Timelines": "analysis.timelines",
     "Workload": "workloads.base",
+    "check_limit": "sim.contracts",
+    "check_task_policy": "sim.contracts",
     "compare": "analysis.compare",
     "current_correlation": "aio.correlation",
     "explain_idle": "analysis.idle",

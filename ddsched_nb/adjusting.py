@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from ddsched_nb.config import RunConfig, Settings
+from ddsched_nb.config import NamedPolicy, RunConfig, Settings, called
 from ddsched_nb.core.model import PoolKey
 from ddsched_nb.core.pressure import Advisory
 from ddsched_nb.core.resolver import derive_capacities
@@ -41,7 +41,7 @@ class Adjustment(Settings):
     limits: Mapping[str, int] = {}
     row_groups: Literal["adaptive"] | int | None = None
     max_in_flight_tasks: int | None = Field(default=None, ge=1)
-    task_policy: Literal["strict_fair", "bounded_borrow"] | None = None
+    task_policy: NamedPolicy | None = None
     request_pressure_advisory: bool | None = None
 
     @field_validator("row_groups", mode="before")
@@ -52,12 +52,19 @@ class Adjustment(Settings):
             raise ValueError("give 'adaptive' or a whole number of at least 1")
         return given
 
-    def check(self, pipeline: Pipeline) -> None:
-        """Refuses what does not fit the pipeline.
+    def check(self, pipeline: Pipeline, config: RunConfig) -> None:
+        """Refuses what does not fit the pipeline, or how it runs.
 
         Raises:
-            ConfigError: A column or model is unknown, or a value is out of range.
+            ConfigError: A column or model is unknown, a value is out of range, or a limit of the
+                user's own cannot be put anywhere.
         """
+        own = config.request_admission.limit
+        if self.limits and callable(own) and not hasattr(own(1), "put"):
+            raise ConfigError(
+                f"limits cannot be put: {called(own)!r} has no method put(value, now); give it "
+                "one, or set caps instead"
+            )
         columns = [column.name for column in pipeline.columns]
         for name, weight in self.weights.items():
             _check_known("weights", "column", name, columns)
@@ -107,6 +114,8 @@ class Adjuster:
                 limiter.set_limit(pool, value)
         settings = change.model_dump(exclude={"weights", "caps", "limits"}, exclude_none=True)
         before = {name: getattr(self._now, name) for name in settings}
+        if "task_policy" in before:
+            before["task_policy"] = called(before["task_policy"])
         self._now = self._now.model_copy(update=settings)
         self._follow(settings, bool(change.caps))
         for name, value in settings.items():

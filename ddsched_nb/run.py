@@ -218,7 +218,7 @@ class Run:
             ConfigError: A name is unknown, or a value is out of range.
         """
         change = Adjustment(**changes)
-        change.check(self.pipeline)
+        change.check(self.pipeline, self.config)
         self._post(lambda: self._adjuster.apply(change) if self._adjuster else None)
 
     def to_pandas(self) -> pd.DataFrame:

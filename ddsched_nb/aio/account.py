@@ -169,11 +169,14 @@ class Account:
                 self._give_back(permit, CANCELLED, now)
 
     def _give_back(self, permit: Permit, outcome: Outcome, now: float) -> ReleaseStatus:
-        status = self.admission.release(permit, outcome, now)
-        if status is _RELEASED:
-            client = self._client(self._holders.pop(permit.permit_id))
-            if client is not None:
-                client.released(permit, outcome, status, now)
+        status = _RELEASED  # also where a limit of one's own raises: the core has it back by then
+        try:
+            status = self.admission.release(permit, outcome, now)
+        finally:
+            if status is _RELEASED:
+                client = self._client(self._holders.pop(permit.permit_id))
+                if client is not None:
+                    client.released(permit, outcome, status, now)
         return status
 
     def _hand_over(self, turn: Turn, now: float) -> list[Permit]:

@@ -17,7 +17,7 @@ from ddsched_nb.aio.bus import EventBus
 from ddsched_nb.aio.membership import LimitPoint, Membership, Place
 from ddsched_nb.aio.permits import Holding, refuse_on_a_loop, wait_in_thread
 from ddsched_nb.aio.reporters import RequestReporter
-from ddsched_nb.core.limits import CeilingLimit, Limit
+from ddsched_nb.core.limits import CeilingLimit, Limit, OwnLimit, limit_from
 from ddsched_nb.core.model import Domain, Outcome, Permit, PoolKey, ReleaseStatus
 from ddsched_nb.core.pacing import Pacing
 from ddsched_nb.core.pool_facts import Budget, PoolStatistics
@@ -49,7 +49,7 @@ class RequestLimiter:
         admission: RequestAdmission | None = None,
         reporter: RequestReporter | None = None,
         *,
-        limit: Callable[[int], Limit] = CeilingLimit,
+        limit: Callable[[int], OwnLimit] = CeilingLimit,
         cap: int = DEFAULT_CAP,
     ) -> None:
         self._reporter = reporter or RequestReporter(EventBus(), self._now)
@@ -310,7 +310,7 @@ class RequestLimiter:
             return pool
         key = PoolKey("any", str(model), domain)
         if key not in self._places:
-            self.register(key, self._make_limit(self._cap), cap=self._cap)
+            self.register(key, limit_from(self._make_limit, self._cap), cap=self._cap)
         return key
 
     def pause(self, paused: bool) -> None:

@@ -204,8 +204,10 @@ class RequestAdmission:
             status = self._judge(permit, pool)
             if status is not _RELEASED or pool is None:
                 return status
-        self._changes += pool.settle(permit, outcome, now)
-        self._open(pool)
+        try:
+            self._changes += pool.settle(permit, outcome, now)
+        finally:
+            self._open(pool)  # a limit of one's own may have raised: the permit is back
         return _RELEASED
 
     def pause(self, paused: bool, client: int = 0) -> None:

@@ -166,7 +166,8 @@ def _current(run: Adjustable, stats: RunStatistics) -> dict[str, Any]:
             found[f"cap of {model.alias}"] = str(pools[model.key].cap)
     found["row groups"] = str(config.row_groups)
     found["task slots"] = str(stats.slots)
-    found["task policy"] = config.task_policy
+    if isinstance(config.task_policy, str):  # one of the user's own has no name to choose
+        found["task policy"] = config.task_policy
     found["pressure advisory"] = config.request_pressure_advisory
     return found
 

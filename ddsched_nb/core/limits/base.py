@@ -64,8 +64,9 @@ def put(limit: Limit, value: int, now: float) -> None:
         raise ConfigError(f"a limit cannot be put at {value}; give at least 1")
     method = getattr(limit, "put", None)
     if method is None:
+        name = getattr(limit, "name", type(limit).__name__)
         raise ConfigError(
-            f"a limit of the kind {limit.name!r} cannot be put at {value}: it has no method "
+            f"a limit of the kind {name!r} cannot be put at {value}: it has no method "
             "put(value, now); set the cap instead"
         )
     method(value, now)
