@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from html import escape
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -18,6 +19,7 @@ from ddsched_nb.clients.latency import Latency
 from ddsched_nb.clients.profile import EndpointProfile
 from ddsched_nb.config import RequestAdmissionConfig
 from ddsched_nb.core.limits import Limit
+from ddsched_nb.core.pacing import Pacing
 from ddsched_nb.engine import make_limit
 from ddsched_nb.reprs import html_table, text_table
 from ddsched_nb.sim.told import try_oracle
@@ -107,8 +109,9 @@ class AimdAnswer:
         plot.steps([*self.capacity, until], "edge")
         plot.steps([*self.tried.history, (SECONDS, self.tried.history[-1][1])], "first")
         names = [("area", "hidden", "hidden capacity"), ("line", "first", self.tried.limit)]
-        table = html_table(_HEAD, self._rows(), caption=self._caption)
-        return legend(names) + plot.html() + table
+        said = f'<div class="dx-said" role="status">{escape(self._caption)}</div>'
+        table = html_table(_HEAD, self._rows(), caption="Beside the oracle")
+        return said + legend(names) + plot.html() + table
 
     @property
     def _caption(self) -> str:
@@ -135,9 +138,9 @@ class AimdAnswer:
         existed = _profile(self.settings.curve, self.settings.capacity).curve.integral(SECONDS)
         return [
             ("utilization", f"{tried.utilization:.1%}", f"{oracle.utilization:.1%}"),
-            ("slot-seconds lost", *(f"{(1 - t.utilization) * existed:,.0f}" for t in both)),
+            ("slot-seconds lost", *(f"{max(0.0, 1 - t.utilization) * existed:,.0f}" for t in both)),
             ("refused", f"{tried.refused:,}", f"{oracle.refused:,}"),
-            ("limit moved", *(f"{len(t.history) - 1:,} times" for t in both)),
+            ("moves of the limit", *(f"{len(t.history) - 1:,}" for t in both)),
         ]
 
 
@@ -147,9 +150,14 @@ _HEAD: Final = ("", "this limit", "oracle")
 def explore_aimd(settings: AimdSettings) -> AimdAnswer:
     """Tries a limit for two virtual minutes; nothing of the start is left out."""
     profile = _profile(settings.curve, settings.capacity)
-    make = functools.partial(_limit, settings)
     tried = try_limit(
-        make, profile, seconds=SECONDS, cap=settings.cap, refusal_s=_REFUSAL_S, skip_s=0.0
+        functools.partial(_limit, settings),
+        profile,
+        seconds=SECONDS,
+        cap=settings.cap,
+        refusal_s=_REFUSAL_S,
+        skip_s=0.0,
+        pacing=_no_quota,
     )
     return AimdAnswer(settings, tried, *_told(settings.curve, settings.capacity))
 
@@ -170,8 +178,8 @@ def aimd_explorer(**settings: Any) -> Explorer[AimdSettings]:
         Slider("increase", "Increase, step", "what growth adds to an aimd limit", 1),
         Slider("successes", "Answers until it grows", "in a row, for an aimd limit", 1),
         Slider("cooldown_s", "Cooldown, seconds", "pause of an aimd limit after a refusal", 0.5),
-        Slider("capacity", "Capacity, requests at once", "the hidden capacity at its highest", 1),
-        Slider("cap", "Cap, requests at once", "what the limit never exceeds", 1),
+        Slider("capacity", "Capacity, requests", "the hidden capacity at its highest, at once", 1),
+        Slider("cap", "Cap, requests", "what the limit never exceeds, at once", 1),
     )
     return Explorer("AIMD explorer", AimdSettings(**settings), explore_aimd, controls)
 
@@ -185,6 +193,11 @@ def _limit(settings: AimdSettings, cap: int) -> Limit:
         cooldown_s=settings.cooldown_s,
     )
     return make_limit(config, cap, 0.0)
+
+
+def _no_quota() -> Pacing:
+    """Quotas beyond reach, and declared: what is watched here is the limit, and it alone."""
+    return Pacing(1e9, 1e9)
 
 
 @functools.lru_cache(maxsize=32)

@@ -17,7 +17,7 @@ __all__ = ["Plot", "Points", "Span", "legend", "means", "sample"]
 Points = Sequence[tuple[float, float]]
 
 _WIDTH: Final = 760
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 18, 34
 # A line is thinned to about one point a pixel.
 _MOST_POINTS: Final = 700
 
@@ -89,10 +89,10 @@ class Plot:
     def upright(self, at: float, words: str) -> None:
         """Draws a dashed line upright at an instant, with a word at its head."""
         x = self._x(at)
-        side, anchor = (-4, "end") if x > 0.8 * _WIDTH else (4, "start")
+        anchor = "end" if x > 0.8 * _WIDTH else "middle"
         self._parts.append(
             f'<path class="dx-upright" d="M{x:g} {_TOP}V{self._y(0):g}"/>'
-            f'<text x="{x + side:g}" y="{_TOP + 9}" text-anchor="{anchor}">{escape(words)}</text>'
+            f'<text x="{x:g}" y="{_TOP - 6}" text-anchor="{anchor}">{escape(words)}</text>'
         )
 
     def html(self) -> str:

@@ -35,7 +35,7 @@ _REPAYMENTS: Final = {
     "per_flow": "any task of the flow that ends",
     "per_lease": "only the task that borrowed",
 }
-_CEILINGS: Final = {None: "none", 0: "0", 1: "1", 2: "2", 4: "4"}
+_CEILINGS: Final = {"none": "none", "0": "0", "1": "1", "2": "2", "4": "4"}
 
 
 class FairQueueSettings(ExplorerSettings):
@@ -47,7 +47,7 @@ class FairQueueSettings(ExplorerSettings):
         slots: How many tasks may run at once.
         late_after: The last flow comes when so many tasks have started; 0: it is there at first.
         policy: What a flow may hold above its share.
-        ceiling: The most that a flow may borrow; without bound if None.
+        ceiling: The most that a flow may borrow; without bound if "none".
         repayment: Who repays a debt.
         step: How many steps were taken.
     """
@@ -57,7 +57,7 @@ class FairQueueSettings(ExplorerSettings):
     slots: Annotated[int, Field(ge=1, le=12)] = 4
     late_after: Annotated[int, Field(ge=0, le=20)] = 4
     policy: Literal["strict_fair", "bounded_borrow"] = "bounded_borrow"
-    ceiling: Literal[0, 1, 2, 4] | None = None
+    ceiling: Literal["none", "0", "1", "2", "4"] = "none"
     repayment: Literal["per_flow", "per_lease"] = "per_flow"
     step: Annotated[int, Field(ge=0, le=1_000)] = 0
 
@@ -70,7 +70,7 @@ class FairQueueSettings(ExplorerSettings):
     @field_validator("ceiling", "repayment")
     @classmethod
     def _heeded(cls, given: object, info: ValidationInfo) -> object:
-        if info.data.get("policy") == "strict_fair" and given not in (None, "per_flow"):
+        if info.data.get("policy") == "strict_fair" and given not in ("none", "per_flow"):
             raise ValueError("strict fair has no use for it; choose bounded borrow, or put it back")
         return given
 
@@ -142,7 +142,7 @@ def explore_fair_queue(settings: FairQueueSettings) -> FairQueueAnswer:
     policy = (
         StrictFair()
         if settings.policy == "strict_fair"
-        else BoundedBorrow(settings.ceiling, repayment=settings.repayment)
+        else BoundedBorrow(_ceiling(settings.ceiling), repayment=settings.repayment)
     )
     weights = parsed_weights(settings.weights)
     desk = Stepper(weights, settings.tasks, settings.slots, policy, settings.late_after)
@@ -205,6 +205,10 @@ def parsed_weights(given: str) -> tuple[float, ...]:
     if not all(0 < weight < math.inf for weight in weights):
         raise ValueError("give finite numbers above 0")
     return weights
+
+
+def _ceiling(given: str) -> int | None:
+    return None if given == "none" else int(given)
 
 
 def _cells(line: FlowLine) -> tuple[str, ...]:

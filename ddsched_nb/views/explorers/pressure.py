@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import Field
@@ -91,7 +92,7 @@ class PressureAnswer:
         bound_s: No schedule can be faster.
         sent: The tasks with a call, in the order in which they were sent off.
         spans: Calls and waits, by model.
-        lent_s: How long tasks held a slot, and all they did was wait.
+        lent_s: Slot-seconds of tasks that held their slots, and did nothing but wait.
     """
 
     settings: PressureSettings
@@ -131,10 +132,10 @@ class PressureAnswer:
             ("span", "wait", "tasks that were sent off wait"),
             ("span", "others", "held by others"),
         ]
-        facts = "".join(f"<div>{line}</div>" for line in self._facts())
+        facts = "".join(f"<div>{escape(line)}</div>" for line in [self._caption, *self._facts()])
         table = html_table(_HEAD, self._rows(), caption=f"The first {_SHOWN} that were sent off")
         said = f'<div class="dx-said" role="status">{facts}</div>'
-        return legend(names) + plot.html() + said + table
+        return said + legend(names) + plot.html() + table
 
     @property
     def _caption(self) -> str:
@@ -151,7 +152,7 @@ class PressureAnswer:
         return [
             f"Wall {wall:.0f} ms, {self.wall_s / self.bound_s:.2f} x the lower bound of "
             f"{bound:.0f} ms.",
-            f"Skipped {self.skipped} times; slots held by tasks that only waited: "
+            f"Skipped {self.skipped} times; slot time of tasks that only waited: "
             f"{1_000 * self.lent_s:.0f} ms.",
         ]
 

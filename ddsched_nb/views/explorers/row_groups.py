@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
@@ -116,10 +117,13 @@ class RowGroupAnswer:
         fixed, adaptive = f"{self.settings.open_groups} open", "adaptive"
         names = [("area", "first", fixed), ("line", "second", adaptive)]
         lines = [("line", "first", fixed), ("line", "second", adaptive)]
-        figures = html_table(self._head, self._figures(), caption=self._caption)
+        said = f'<div class="dx-said" role="status">{escape(self._caption)}</div>'
+        figures = html_table(self._head, self._figures(), caption="Both runs")
         head = (*self._head, "what that means")
         causes = html_table(head, self._causes(words=True), caption="Why slots were idle")
-        return f"{legend(names)}{self._busy()}{legend(lines)}{self._opened()}{figures}{causes}"
+        return (
+            f"{said}{legend(names)}{self._busy()}{legend(lines)}{self._opened()}{figures}{causes}"
+        )
 
     @property
     def _head(self) -> tuple[str, ...]:

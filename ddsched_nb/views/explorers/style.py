@@ -10,20 +10,22 @@ from typing import Final
 
 CSS: Final = """
 .ddsched-explorer .dx-title { font-size: 14px; font-weight: 600; }
-.ddsched-explorer .dx-controls { flex-flow: row wrap; gap: 2px 22px; margin: 4px 0;
-  overflow: visible; }
-.ddsched-explorer .dx-control { width: 402px; overflow: visible; }
-.ddsched-explorer .dx-control .widget-inline-hbox { width: auto; height: 28px; }
-.ddsched-explorer .dx-control .widget-label { width: 176px; text-align: left; color: var(--ink);
-  font-size: 12px; }
-.ddsched-explorer .dx-number { width: 236px; } .ddsched-explorer .dx-slider { width: 158px; }
-.ddsched-explorer .dx-row { overflow: visible; }
-.ddsched-explorer .dx-wide { width: 384px; }
-.ddsched-explorer .dx-check .widget-label { width: 0; }
+.ddsched-explorer .dx-controls { display: grid; gap: 2px 28px; margin: 4px 0;
+  grid-template-columns: repeat(auto-fit, minmax(min(330px, 100%), 1fr)); overflow: visible; }
+.ddsched-explorer .dx-control { min-width: 0; overflow: visible; }
+.ddsched-explorer .dx-row .widget-inline-hbox { height: 28px; }
+.ddsched-explorer .dx-control .widget-label { width: 154px; flex: none; text-align: left;
+  color: var(--ink); font-size: 12px; }
+.ddsched-explorer .dx-row { overflow: visible; gap: 10px; }
+.ddsched-explorer .dx-row .dx-number { width: 228px; flex: none; }
+.ddsched-explorer .dx-row .dx-slider { width: auto; flex: 1 1 80px; min-width: 80px; }
+.ddsched-explorer .dx-row .dx-wide { width: 100%; }
+.ddsched-explorer .dx-row .dx-check { width: 100%; }
+.ddsched-explorer .dx-row .dx-check .widget-label { width: auto; }
 .ddsched-explorer .dx-note, .ddsched-explorer .dx-trouble { color: var(--bad); font-size: 12px;
-  padding-left: 8px; border-left: 3px solid var(--bad); white-space: normal; }
+  padding-left: 8px; border-left: 3px solid var(--bad); white-space: normal; height: auto; }
 .ddsched-explorer .dx-status { color: var(--soft); min-height: 18px; font-size: 12px; }
-.ddsched-explorer table { max-width: 780px; margin: 4px 0 8px; }
+.ddsched-explorer table { width: auto; min-width: 400px; max-width: 780px; margin: 4px 0 8px; }
 .ddsched-explorer caption { caption-side: top; text-align: left; color: var(--soft);
   padding: 2px 0; }
 .ddsched-explorer td, .ddsched-explorer th { white-space: normal; }
