@@ -204,10 +204,11 @@ class ExplorerPanel:
             f'aria-level="3">{escape(self._explorer.title)}</div>'
         )
         controls = _box(ipywidgets.HBox, [*map(self._control, self._explorer.controls)], "controls")
-        buttons = ipywidgets.HBox([*self.buttons.values()])
-        buttons.add_class("ddsched-buttons")
+        rows = [head, controls]
+        if self.buttons:
+            rows.append(ipywidgets.HBox([*self.buttons.values()]))
+            rows[-1].add_class("ddsched-buttons")
         self._complain({})
-        rows = [head, controls, *([buttons] if self.buttons else ())]
         whole = ipywidgets.VBox([*rows, self.notes[""], self.status, self.picture])
         whole.add_class("ddsched")
         whole.add_class("ddsched-explorer")

@@ -180,7 +180,8 @@ class Stepper:
         compared = [
             f"{flow.name} {flow.tag:.2f}"
             for flow in self.lines
-            if flow.tag is not None and (alone and flow.denied not in _HELD_BACK or not flow.denied)
+            if flow.tag is not None
+            if not flow.denied or (alone and flow.denied not in _HELD_BACK)
         ]
         return ", ".join(compared) if gates or len(compared) > 1 else f"{compared[0]}, alone"
 
