@@ -45,7 +45,7 @@ def test_a_slider_moved_by_keyboard_changes_the_figures(open_notebook: Callable[
     view.get_by_label("Capacity, requests", exact=True).fill("16")
     sheet.page.keyboard.press("Enter")
     picture(view).get_by_text("hidden capacity 16").wait_for()
-    view.get_by_label("Limit", exact=True).select_option(label="ceiling: remembers what was served")
+    view.get_by_label("Limit", exact=True).select_option(label="ceiling, the default")
     picture(view).get_by_text("ceiling, at most 48").wait_for()
     assert sheet.blocked == []
 

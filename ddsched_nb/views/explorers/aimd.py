@@ -38,15 +38,15 @@ _SERVICE: Final = Latency(mean_s=1.0, sigma=math.sqrt(math.log(1 + 0.6**2)))
 Curve = Literal["constant", "steps", "sine", "walk", "outage"]
 _CURVES: Final[dict[Curve, str]] = {
     "constant": "constant",
-    "steps": "steps: a third of it from 40 s to 80 s",
-    "sine": "sine: down to a third each 60 s",
-    "walk": "walk: wanders between a quarter and all",
-    "outage": "outage: nothing from 40 s to 55 s",
+    "steps": "steps: a third, 40-80 s",
+    "sine": "sine: a third each 60 s",
+    "walk": "walk: wanders",
+    "outage": "outage: 40-55 s",
 }
 _LIMITS: Final = {
-    "aimd": "aimd: a step up, a factor down",
-    "ceiling": "ceiling: remembers what was served",
-    "fixed": "fixed: stays at the cap",
+    "aimd": "aimd, as the reference",
+    "ceiling": "ceiling, the default",
+    "fixed": "fixed at the cap",
 }
 
 

@@ -32,8 +32,8 @@ MOST_FLOWS: Final = 6
 _HEAD: Final = ("flow", "weight", "finish tag", "queued", "held", "share", "debt", "stands")
 _POLICIES: Final = {"strict_fair": "strict fair", "bounded_borrow": "bounded borrow"}
 _REPAYMENTS: Final = {
-    "per_flow": "any task of the flow that ends",
-    "per_lease": "only the task that borrowed",
+    "per_flow": "any task that ends",
+    "per_lease": "only who borrowed",
 }
 _CEILINGS: Final = {"none": "none", "0": "0", "1": "1", "2": "2", "4": "4"}
 
