@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from ddsched_nb.sim.simulate import Simulation, simulate, start_simulation
     from ddsched_nb.sim.trial import LimitTrial, try_limit
     from ddsched_nb.store.reading import Store
-    from ddsched_nb.views import charts
+    from ddsched_nb.views import charts, explorers
     from ddsched_nb.views.watching import watch
     from ddsched_nb.workloads import find_workload
     from ddsched_nb.workloads.base import Hold, Workload
@@ -114,6 +114,7 @@ __all__ = [
     "current_correlation",
     "errors",
     "explain_idle",
+    "explorers",
     "find_workload",
     "fit",
     "forecast",
@@ -200,7 +201,7 @@ _HOME = {
     "try_limit": "sim.trial",
     "watch": "views.watching",
 }
-_MODULES = {"charts": "views.charts", "errors": "errors"}
+_MODULES = {"charts": "views.charts", "errors": "errors", "explorers": "views.explorers"}
 # Not public any more: their old home says what replaced them.
 _REMOVED = {"ThrottleConfig": "config"}
 
