@@ -20,7 +20,6 @@ import ipywidgets
 from ddsched_nb.views.explorers import style
 from ddsched_nb.views.explorers.frame import Button, Choice, Control, Slider, Switch
 from ddsched_nb.views.explorers.settings import SettingsRefused, bounds
-from ddsched_nb.views.style import CSS
 
 if TYPE_CHECKING:
     from ddsched_nb.views.explorers.frame import Explorer
@@ -200,7 +199,7 @@ class ExplorerPanel:
 
     def _laid_out(self) -> Any:
         head = ipywidgets.HTML(
-            f'<style>{CSS}{style.CSS}</style><div class="dx-title" role="heading" '
+            f'<style>{style.CSS}</style><div class="dx-title" role="heading" '
             f'aria-level="3">{escape(self._explorer.title)}</div>'
         )
         controls = _box(ipywidgets.HBox, [*map(self._control, self._explorer.controls)], "controls")
@@ -210,7 +209,6 @@ class ExplorerPanel:
             rows[-1].add_class("ddsched-buttons")
         self._complain({})
         whole = ipywidgets.VBox([*rows, self.notes[""], self.status, self.picture])
-        whole.add_class("ddsched")
         whole.add_class("ddsched-explorer")
         return whole
 

@@ -1,4 +1,4 @@
-"""The look of explorers: what they need beside the style sheet of the live view.
+"""The look of explorers, as one style sheet. Every rule is bound to a class of our own.
 
 Colours come from JupyterLab's theme, with a fallback. Each kind of line has a dash of its own and
 each kind of bar a hatch, so none is told by its colour alone.
@@ -9,6 +9,28 @@ from __future__ import annotations
 from typing import Final
 
 CSS: Final = """
+.ddsched-explorer { --ink: var(--jp-ui-font-color1, CanvasText);
+  --soft: var(--jp-ui-font-color2, #767676); --line: var(--jp-border-color2, #7f7f7f55);
+  --track: color-mix(in srgb, var(--ink) 13%, transparent);
+  --brand: var(--jp-brand-color1, #0072b2);
+  --pale: color-mix(in srgb, var(--brand) 40%, transparent);
+  --warn: var(--jp-warn-color1, #c77700); --bad: var(--jp-error-color1, #d32f2f);
+  font-family: var(--jp-ui-font-family, system-ui, sans-serif); color: var(--ink);
+  max-width: 900px; box-sizing: border-box; padding: 9px 12px 10px;
+  border: 1px solid var(--line); border-radius: 4px; background: var(--jp-layout-color1, none); }
+.ddsched-explorer .widget-html { margin: 0; min-width: 0; height: auto; width: auto;
+  overflow: visible; }
+.ddsched-explorer .widget-html-content { font-size: 12px; line-height: 18px; color: var(--ink); }
+.ddsched-explorer .widget-box, .ddsched-explorer .jupyter-widgets { margin: 0; }
+.ddsched-explorer table { border-collapse: collapse; font-size: 12px; color: var(--ink);
+  font-variant-numeric: tabular-nums; table-layout: auto; }
+.ddsched-explorer tr, .ddsched-explorer tbody tr:nth-child(odd) { background: none; }
+.ddsched-explorer th, .ddsched-explorer td { padding: 2px 0 2px 10px; text-align: right;
+  font-weight: 400; border: 0; vertical-align: middle; color: var(--ink); max-width: none; }
+.ddsched-explorer th:first-child { padding-left: 0; text-align: left; max-width: 180px;
+  overflow: hidden; text-overflow: ellipsis; }
+.ddsched-explorer thead th { color: var(--soft); border-bottom: 1px solid var(--line); }
+.ddsched-explorer .soft { color: var(--soft); }
 .ddsched-explorer .dx-title { font-size: 14px; font-weight: 600; }
 .ddsched-explorer .dx-controls { display: grid; gap: 2px 28px; margin: 4px 0;
   grid-template-columns: repeat(auto-fit, minmax(min(330px, 100%), 1fr)); overflow: visible; }
