@@ -231,7 +231,10 @@ class Account:
     def put_limit(self, pool: PoolKey, value: int) -> None:
         """Puts the limit of a pool at a value."""
         now = self.now()
-        self.admission.set_limit(pool, value, now)
+        change = self.admission.set_limit(pool, value, now)
+        # Told first: a record must say what was asked before it says what that granted.
+        for each in self._present():
+            each.changed(change, now)
         self.turn(now)
 
     def _arm(self, deadline: float) -> None:

@@ -222,17 +222,16 @@ class PoolState:
         before = self.value(now)
         self.cap = cap
         self.limit.recap(cap)
-        return self._moved(before, now, "cap")
+        after = self.value(now)
+        return [] if before == after else [LimitChange(self.key, before, after, "cap")]
 
-    def put(self, value: int, now: float) -> list[Change]:
-        """Puts the limit at a value, from which it moves on."""
+    def put(self, value: int, now: float) -> LimitChange:
+        """Puts the limit at a value, from which it moves on; told also where it is there already,
+        since it may have forgotten what it had learned.
+        """
         before = self.value(now)
         put(self.limit, value, now)
-        return self._moved(before, now, "asked")
-
-    def _moved(self, before: int, now: float, reason: str) -> list[Change]:
-        after = self.value(now)
-        return [] if before == after else [LimitChange(self.key, before, after, reason)]
+        return LimitChange(self.key, before, self.value(now), "asked")
 
     def load(self, now: float) -> PoolLoad:
         model, budget = self.model, self.model.budget

@@ -21,6 +21,7 @@ from ddsched_nb.core.pool_facts import (
     Budget,
     Change,
     Grant,
+    LimitChange,
     PoolStatistics,
     Turn,
     WaiterId,
@@ -134,11 +135,11 @@ class RequestAdmission:
         self._changes += state.recap(cap, now)
         self._open(state)
 
-    def set_limit(self, pool: PoolKey, value: int, now: float) -> None:
+    def set_limit(self, pool: PoolKey, value: int, now: float) -> LimitChange:
         """Puts a limit at a value of at least 1, from which it moves on; see `limits.put`."""
         state = self._known(pool)
-        self._changes += state.put(value, now)
         self._open(state)
+        return state.put(value, now)
 
     def enqueue(
         self,

@@ -45,6 +45,7 @@ class Outlook:
         self._span_s = 0.25
         self._active_s = 0.0
         self._last_at: float | None = None
+        self._share = 0.0
 
     def see(self, at: float, share: float, *, active: bool) -> None:
         """Takes note of a moment.
@@ -56,7 +57,7 @@ class Outlook:
         """
         if self._last_at is not None and active:
             self._active_s += at - self._last_at
-        self._last_at = at
+        self._last_at, self._share = at, share
         if not self._ends:
             self._ends.append((self._active_s, share))
         elif self._active_s - self._ends[-1][0] >= self._span_s:
@@ -81,6 +82,6 @@ class Outlook:
         mean = done / seconds
         spread = sum(s * (d / s - mean) ** 2 for s, d in spans) / seconds
         error = _ERRORS * math.sqrt(spread / len(spans))
-        left = 1.0 - self._ends[-1][1]
+        left = 1.0 - self._share
         slow = max(mean - error, mean / _SLOWEST)
         return Pace(mean, (left / (mean + error), left / slow))

@@ -60,6 +60,8 @@ class Reader:
         self._groups: dict[str, int] = {}
         self._cells: defaultdict[str, int] = defaultdict(int)
         self._deferred: set[str] = set()
+        self._aside: set[str] = set()
+        self._gone: set[str] = set()
         self._finished = self._dropped = self._stored = 0
         self._target, self._cap = 1, self.started.row_groups
         self._slots = self.started.capacities.get(SUBMISSION, 0)
@@ -149,9 +151,21 @@ class Reader:
         self._column_of[event.task_id] = event.column
         self._running[event.column] += 1
 
+    def _stepped_aside(self, event: ev.TaskSlotsYielded) -> None:
+        if event.task_id in self._leases and event.task_id not in self._aside:
+            self._aside.add(event.task_id)
+            self._hold(*self._leases[event.task_id], -1)
+
+    def _came_back_to_slots(self, event: ev.TaskSlotsRetaken) -> None:
+        if event.task_id in self._aside:
+            self._aside.remove(event.task_id)
+            self._hold(*self._leases[event.task_id], 1)
+
     def _released(self, event: ev.TaskLeaseReleased) -> None:
-        if event.task_id in self._leases:
-            self._hold(*self._leases.pop(event.task_id), -1)
+        lease = self._leases.pop(event.task_id, None)
+        if lease is not None and event.task_id not in self._aside:
+            self._hold(*lease, -1)
+        self._aside.discard(event.task_id)
         column = self._column_of.pop(event.task_id, None)
         if column is not None:
             self._running[column] -= 1
@@ -161,6 +175,8 @@ class Reader:
         if column is None or event.outcome not in ("done", "skipped"):
             return
         group = group_of(event.task_id, self._columns)
+        if group in self._gone or f"{group}/{event.task_id.rpartition('/')[2]}" in self._gone:
+            return  # its row was dropped while it ran
         shape = self.started.flows.get(column)
         rows = 1 if shape is None or shape.tasks == "cell" else self._groups.get(group, 0)
         self._done[column] += rows
@@ -172,6 +188,8 @@ class Reader:
 
     def _lost(self, event: ev.NonRetryableDropped) -> None:
         where = event.task_id if event.row is None else f"{event.task_id}, row {event.row}"
+        group = group_of(event.task_id, self._columns)
+        self._gone.add(group if event.row is None else f"{group}/{event.row}")
         self.errors.append([round(event.at - self.begins, 3), where, event.error])
         for task_id in lost_with(event, self._queued, self._columns):
             self._dequeue(task_id)
@@ -275,6 +293,8 @@ _READS: Final[Mapping[type, Callable[[Reader, Any], None]]] = {
     ev.ReadyEnqueued: Reader._enqueued,
     ev.TaskLeaseAcquired: Reader._leased,
     ev.TaskLeaseReleased: Reader._released,
+    ev.TaskSlotsYielded: Reader._stepped_aside,
+    ev.TaskSlotsRetaken: Reader._came_back_to_slots,
     ev.WorkerSpawned: Reader._spawned,
     ev.TaskCompleted: Reader._completed,
     ev.RetryDeferred: Reader._put_aside,

@@ -30,6 +30,9 @@ CSS: Final = """
 .ddsched-explorer th:first-child { padding-left: 0; text-align: left; max-width: 180px;
   overflow: hidden; text-overflow: ellipsis; }
 .ddsched-explorer thead th { color: var(--soft); border-bottom: 1px solid var(--line); }
+.ddsched-explorer .ddsched-buttons { gap: 6px; }
+.ddsched-explorer .ddsched-buttons .jupyter-button { width: auto; height: 24px; line-height: 22px;
+  padding: 0 9px; font-size: 12px; border-radius: 3px; margin: 0; }
 .ddsched-explorer .soft { color: var(--soft); }
 .ddsched-explorer .dx-title { font-size: 14px; font-weight: 600; }
 .ddsched-explorer .dx-controls { display: grid; gap: 2px 28px; margin: 4px 0;
