@@ -187,7 +187,7 @@ def test_controls_act_at_the_endpoint_on_every_kernel(
     sheet.run_cell(3)
     said = sheet.output(3).get_by_text(f"kernel {version}")
     said.wait_for()
-    assert said.inner_text().split(maxsplit=2)[2] == "[3, 3, 1]"
+    assert said.inner_text().split(maxsplit=2)[2].strip() == "[3, 3, 1]"
     assert sheet.blocked == []
 
 
