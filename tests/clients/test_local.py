@@ -179,6 +179,8 @@ def serve(environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        # A test run in the background may have been told to ignore it, and hands that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -192,7 +194,10 @@ def test_serve_serves_until_it_is_stopped(
         said = [process.stdout.readline() for _ in range(2)]
         assert len(table_of(said[0].split()[1], 2)) == 2
         process.send_signal(stop)
-        _, err = process.communicate(timeout=30)
+        try:
+            _, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert (process.returncode, err) == (0, "")
     assert said[1] == "  smollm2: 2 slots, refuses nothing; Ctrl-C stops\n"
 
