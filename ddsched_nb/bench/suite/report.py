@@ -6,34 +6,19 @@ A function from a summary to a string; what a part looks like is `report_parts`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from html import escape
-from typing import Any, Final
+from typing import Final
 
-from ddsched_nb.bench.suite.report_parts import (
-    STYLE,
-    TEXTURES,
-    Bar,
-    Part,
-    bars,
-    legend,
-    percent,
-    seconds,
-    table,
-)
-from ddsched_nb.bench.suite.summary import Check, Row, Summary
+from ddsched_nb.bench.suite.report_analysis import analysis
+from ddsched_nb.bench.suite.report_cases import Theirs, articles, reasons
+from ddsched_nb.bench.suite.report_parts import STYLE, TEXTURES, percent, seconds, table
+from ddsched_nb.bench.suite.summary import Summary
 from ddsched_nb.bench.suite.table import published
 
 __all__ = ["report"]
 
 # Nothing is loaded from anywhere, and nothing runs.
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
-_KINDS: Final = (
-    ("use", "in use"),
-    ("starved", "idle, although tasks were queued (starved)"),
-    ("frontier", "idle, as nothing was ready (frontier)"),
-)
-_Theirs = Mapping[str, Any]
 
 
 def report(summary: Summary) -> str:
@@ -44,7 +29,8 @@ def report(summary: Summary) -> str:
         _comparison(summary),
         _groups(summary),
         _cases(summary),
-        *_articles(summary),
+        analysis(summary),
+        *articles(summary, _known(summary)),
         _methods(summary),
     )
     return (
@@ -84,18 +70,7 @@ def _when(summary: Summary) -> str:
 def _failures(summary: Summary) -> str:
     if not summary.failed:
         return '<h2>What failed</h2><p class="pass">Nothing.</p>'
-    return f"<h2>What failed</h2>{_reasons(summary.failed)}"
-
-
-def _reasons(failed: Any) -> str:
-    return f"<ul>{''.join(map(_reason, failed))}</ul>"
-
-
-def _reason(check: Check) -> str:
-    return (
-        f'<li><b class="fail">{escape(check.severity)}</b>: {escape(check.reason)} '
-        f'<code class="quiet">{escape(check.id)}</code></li>'
-    )
+    return f"<h2>What failed</h2>{reasons(summary.failed)}"
 
 
 _FIGURES: Final = {
@@ -195,120 +170,20 @@ def _cases(summary: Summary) -> str:
     return "<h2>Cases</h2>" + table(caption, _HEAD, lines, places)
 
 
-def _known(summary: Summary) -> dict[str, _Theirs]:
+def _known(summary: Summary) -> dict[str, Theirs]:
     """The reference's figures by key; those of quick mode are all that was published."""
     if summary.mode != "quick":
         return {}
     return {f"{entry['sweep']}/{name}": entry for name, entry in published().items()}
 
 
-def _said(theirs: _Theirs, name: str) -> str:
+def _said(theirs: Theirs, name: str) -> str:
     value = theirs.get(name)
     if value is None:
         return "-"
     if name.endswith("_s") and not name.endswith("per_s"):
         return seconds(value)
     return f"{value:,.0f}" if name in ("advisory_skips", "throughput_per_s") else percent(value)
-
-
-def _articles(summary: Summary) -> Iterator[str]:
-    known = _known(summary)
-    yield "<h2>Case by case</h2>" + legend(_KINDS)
-    for number, row in enumerate(summary.cases):
-        failed = [c for c in summary.failed if c.case == row.key]
-        yield (
-            f'<article id="case-{number}"><h3>{escape(row.key)}</h3>'
-            f'<p class="quiet">{escape(_about(row))}</p>'
-            f"{_reasons(failed) if failed else ''}"
-            f"{_time_bars(row)}{_slot_bars(row, known.get(row.key, {}))}"
-            f"{_resources(row)}</article>"
-        )
-
-
-def _about(row: Row) -> str:
-    groups = "up to " if row.row_group_admission_mode == "adaptive" else ""
-    holds = "hold" if row.holds_slots else "leave"
-    said = [
-        f"{row.record_count:,} rows, {row.buffer_size} a row group, {groups}"
-        f"{row.row_group_concurrency} open (highest target "
-        f"{row.row_group_admission_observed_max_target}), task slots: "
-        f"{row.task_admission_capacity}, {row.generation_count:,} cells",
-        f"{row.iterations} run{'s' if row.iterations > 1 else ''}",
-        f"bound by {row.binding}",
-        row.dominant_idle_class,
-    ]
-    if row.first_model_dispatch_column is not None:
-        said.append(f"tasks {holds} their slots while they wait")
-        said.append(f"first to go out: {row.first_model_dispatch_column}")
-    if row.control:
-        said.append("a control: it keeps a behaviour for comparison")
-    return "; ".join(said) + "."
-
-
-def _time_bars(row: Row) -> str:
-    longest = max(row.mean_wall_time_seconds, row.bound_seconds, row.oracle_seconds)
-    shown = [
-        Bar(label, (Part("use", label, value / longest),), said)
-        for label, value, said in (
-            (
-                "wall time",
-                row.mean_wall_time_seconds,
-                f"{seconds(row.mean_wall_time_seconds)}, {row.wall_over_bound:.3f} x the bound",
-            ),
-            ("lower bound", row.bound_seconds, seconds(row.bound_seconds)),
-            ("oracle", row.oracle_seconds, f"{seconds(row.oracle_seconds)}, every row group open"),
-        )
-    ]
-    return bars("How long it took, and how long it must take", shown)
-
-
-def _slot_bars(row: Row, theirs: _Theirs) -> str:
-    ours = (
-        row.llm_wait_utilization_ratio,
-        row.llm_wait_starved_idle_ratio,
-        row.llm_wait_frontier_dependency_horizon_idle_ratio,
-    )
-    shown = [_slots("here", ours)]
-    if theirs:
-        names = ("llm_utilization", "starved_idle", "frontier_idle")
-        shown.append(_slots("reference", tuple(float(theirs[name]) for name in names)))
-    if row.request_utilization_ratio:
-        permits = (
-            row.request_utilization_ratio,
-            row.request_starved_idle_ratio,
-            row.request_frontier_dependency_horizon_idle_ratio,
-        )
-        shown.append(_slots("permits, here", permits))
-    return bars("Slots of tasks that wait for models, as shares of their time", shown)
-
-
-def _slots(label: str, shares: tuple[float, ...]) -> Bar:
-    words = ("in use", "starved", "frontier")
-    parts = tuple(Part(k, n, s) for (k, n), s in zip(_KINDS, shares, strict=True))
-    said = ", ".join(f"{percent(s)} {w}" for w, s in zip(words, shares, strict=True))
-    return Bar(label, parts, said)
-
-
-def _resources(row: Row) -> str:
-    lines = [
-        (
-            found.name,
-            f"{found.max_in_flight} of {found.capacity}",
-            _of(found.busy_seconds, found.capacity_seconds),
-            _of(found.starved_idle_seconds, found.capacity_seconds),
-            _of(found.frontier_idle_seconds, found.capacity_seconds),
-            seconds(found.queue_age_p95_seconds),
-            seconds(found.queue_age_max_seconds),
-        )
-        for found in row.resources
-    ]
-    head = ("resource", "most held", "in use", "starved", "frontier", "wait p95", "longest")
-    shown = table(f"Resources of {row.key}", head, lines)
-    return f"<details><summary>Each resource</summary>{shown}</details>"
-
-
-def _of(part: float, whole: float) -> str:
-    return percent(part / whole) if whole else "-"
 
 
 _WORDS: Final = (
@@ -345,6 +220,16 @@ _WORDS: Final = (
         "requests; the mean of the runs.",
     ),
     ("Skips", "Tasks that the pressure advisory passed over, summed over the runs."),
+    (
+        "Causes",
+        "Every idle slot of every resource has, at every instant, exactly one cause out of a "
+        "closed list; for each resource they sum to what was idle.",
+    ),
+    (
+        "Over time",
+        "The first run of a case, cut into equal spans: means of what was leased, in flight or "
+        "open, and the number of refusals.",
+    ),
     (
         "Controls",
         "Cases that keep a behaviour on purpose so that others can be compared; no bound is asked "
