@@ -15,7 +15,15 @@ from ddsched_nb.bench.suite.report import report
 from ddsched_nb.bench.suite.report_analysis import analysis, compared
 from ddsched_nb.bench.suite.report_topics import TOPICS
 from ddsched_nb.bench.suite.runner import judge, run_suite, suite_cases
-from ddsched_nb.bench.suite.summary import Check, Provenance, Row, Summary
+from ddsched_nb.bench.suite.summary import (
+    Check,
+    FuzzRow,
+    Provenance,
+    Row,
+    Series,
+    Summary,
+    Timeline,
+)
 from ddsched_nb.bench.suite.writing import write_files
 
 VOID = {"meta", "rect", "circle", "path", "br", "link", "img"}
@@ -30,7 +38,7 @@ class Page(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.open: list[str] = []
         self.words = ""
-        self.feed(text)
+        self.feed(text.replace("\u00a0", " "))
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -89,7 +97,8 @@ def test_it_reads_on_a_phone_in_light_and_dark_and_aloud(measured: Summary) -> N
     assert drawn
     assert all(a.get("aria-label") or a.get("aria-hidden") == "true" for a in drawn)
     places = {a["id"] for a in page.of("article")}
-    assert {a["href"] for a in page.of("a")} == {f"#{place}" for place in places}
+    cases = {a["href"] for a in page.of("a") if str(a["href"]).startswith("#case-")}
+    assert cases == {f"#{place}" for place in places}
     assert len(places) == len(measured.cases)
 
 
@@ -101,7 +110,8 @@ def test_the_verdict_comes_first_and_says_what_failed(measured: Summary) -> None
     assert f"Failed: {total - len(failed)} of {total} checks; {len(failed)} failed." in words
     for check in failed:
         assert check.reason in words
-    assert words.index("What failed") < words.index("Against the baseline") < words.index("Cases")
+    places = [a["id"] for _, a in parsed(measured).elements if a.get("id")]
+    assert places.index("failed") < places.index("baseline") < places.index("overview")
     passed = [check for check in measured.checks if check.passed]
     good = parsed(msgspec.structs.replace(measured, checks=tuple(passed))).words
     assert f"Passed: {len(passed)} of {len(passed)} checks." in good
@@ -112,6 +122,37 @@ def test_the_reference_s_figures_stand_beside_ours(measured: Summary) -> None:
     assert "85.3 % in use, 13.2 % starved, 1.4 % frontier" in words  # as published
     assert "114.0 ms, 1.390 x the bound" in words
     assert "49.8 ms" in words
+
+
+def test_each_section_can_be_gone_to(measured: Summary) -> None:
+    page = parsed(measured)
+    places = [a["id"] for _, a in page.elements if a.get("id")]
+    assert len(places) == len(set(places))
+    (ways,) = page.of("nav")
+    assert ways["aria-label"] == "Sections"
+    gone_to = [str(a["href"])[1:] for a in page.of("a") if str(a["href"]).startswith("#")]
+    assert set(gone_to) <= set(places)
+    assert gone_to[:4] == ["failed", "baseline", "checks", "overview"]
+    assert "analysis" in gone_to
+    alone = msgspec.structs.replace(measured, cases=measured.cases[:1])
+    assert "analysis" not in {str(a["href"])[1:] for a in parsed(alone).of("a")}
+
+
+def test_what_the_fuzzer_did_is_told(measured: Summary) -> None:
+    assert "Fuzzed" not in parsed(measured).words
+    rows = (FuzzRow("tight", 4, 1234, 52), FuzzRow("other", 4, 9, 5, HOSTILE, "the line"))
+    words = parsed(msgspec.structs.replace(measured, fuzz=rows)).words
+    assert "tight41,23452nothing" in words
+    assert f"other495{HOSTILE}: the line" in words
+
+
+def test_a_strip_names_the_slots_that_it_counts(measured: Summary) -> None:
+    words = parsed(measured).words
+    assert "slots for models leased" in words
+    series = Series("leased", "submission", 4.0, (2.0,) * 60)
+    other = with_row(measured, measured.cases[0].key, timeline=Timeline(1.0, (series,)))
+    assert "task slots leased" not in words
+    assert "task slots leased" in parsed(other).words
 
 
 ADVISED, PLAIN = (f"adaptations/request-pressure-{name}" for name in ("advisory", "control"))

@@ -6,11 +6,13 @@ A function from a summary to a string; what a part looks like is `report_parts`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from html import escape
 from typing import Final
 
 from ddsched_nb.bench.suite.report_analysis import analysis
 from ddsched_nb.bench.suite.report_cases import Theirs, articles, reasons
+from ddsched_nb.bench.suite.report_methods import methods
 from ddsched_nb.bench.suite.report_parts import STYLE, TEXTURES, percent, seconds, table
 from ddsched_nb.bench.suite.summary import Summary
 from ddsched_nb.bench.suite.table import published
@@ -31,14 +33,14 @@ def report(summary: Summary) -> str:
         _cases(summary),
         analysis(summary),
         *articles(summary, _known(summary)),
-        _methods(summary),
+        methods(summary),
     )
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>{TEXTURES}"
-        f"<header>{_verdict(summary, title)}</header><main>{''.join(parts)}</main>"
+        f"<header>{_verdict(summary, title)}{_ways(parts)}</header><main>{''.join(parts)}</main>"
         f"<footer>{_origin(summary)}</footer></body></html>\n"
     )
 
@@ -61,6 +63,28 @@ def _verdict(summary: Summary, title: str) -> str:
     )
 
 
+_WAYS: Final = {
+    "failed": "What failed",
+    "baseline": "Baseline",
+    "checks": "Checks",
+    "overview": "Cases",
+    "analysis": "What the adaptations bring",
+    "cases": "Case by case",
+    "methods": "Methods",
+}
+
+
+def _ways(parts: Iterable[str]) -> str:
+    """Links to those sections that are there; the page is a long one on a phone."""
+    there = "".join(parts)
+    links = (
+        f'<li><a href="#{place}">{name}</a></li>'
+        for place, name in _WAYS.items()
+        if f' id="{place}"' in there
+    )
+    return f'<nav aria-label="Sections"><ul class="ways">{"".join(links)}</ul></nav>'
+
+
 def _when(summary: Summary) -> str:
     if summary.clock == "virtual":
         return "in virtual time: what decisions cost, without the costs of a real loop"
@@ -69,8 +93,8 @@ def _when(summary: Summary) -> str:
 
 def _failures(summary: Summary) -> str:
     if not summary.failed:
-        return '<h2>What failed</h2><p class="pass">Nothing.</p>'
-    return f"<h2>What failed</h2>{reasons(summary.failed)}"
+        return '<h2 id="failed">What failed</h2><p class="pass">Nothing.</p>'
+    return f'<h2 id="failed">What failed</h2>{reasons(summary.failed)}'
 
 
 _FIGURES: Final = {
@@ -85,7 +109,8 @@ _FIGURES: Final = {
 def _comparison(summary: Summary) -> str:
     base = summary.baseline
     if base is None:
-        return "<h2>Against the baseline</h2><p>None was given (<code>--baseline</code>).</p>"
+        none = "<p>None was given (<code>--baseline</code>).</p>"
+        return f'<h2 id="baseline">Against the baseline</h2>{none}'
     said = [f"<p>Compared with <code>{escape(base.file)}</code> of {escape(base.commit[:12])}.</p>"]
     for verdict, word in (("worse", "Worse"), ("better", "Better")):
         found = [change for change in base.changes if change.verdict == verdict]
@@ -102,18 +127,37 @@ def _comparison(summary: Summary) -> str:
         head = ("case", "figure", "before", "after", "change")
         shown = table(f"{word}: {len(found)}", head, lines) if found else f"<p>{word}: nothing.</p>"
         said.append(shown)
-    return f"<h2>Against the baseline</h2>{''.join(said)}"
+    return f'<h2 id="baseline">Against the baseline</h2>{"".join(said)}'
 
 
 def _by(before: float, after: float) -> str:
-    return f"{100 * (after - before) / before:+.1f} %" if before else f"{after - before:+.6g}"
+    return f"{100 * (after - before) / before:+.1f}\u00a0%" if before else f"{after - before:+.6g}"
 
 
 def _groups(summary: Summary) -> str:
     every = Counter(check.group for check in summary.checks)
     good = Counter(check.group for check in summary.checks if check.passed)
     lines = [(name, f"{good[name]}", f"{count}") for name, count in every.items()]
-    return "<h2>Checks</h2>" + table("Checks by group", ("group", "passed", "of"), lines)
+    shown = table("Checks by group", ("group", "passed", "of"), lines)
+    return f'<h2 id="checks">Checks</h2>{shown}{_fuzz(summary)}'
+
+
+def _fuzz(summary: Summary) -> str:
+    if not summary.fuzz:
+        return ""
+    lines = [
+        (
+            one.target,
+            f"{one.runs:,}",
+            f"{one.steps:,}",
+            f"{one.faults:,}",
+            f"{one.broken}: {one.command}" if one.broken else "nothing",
+        )
+        for one in summary.fuzz
+    ]
+    head = ("work", "runs", "steps", "faults", "what broke")
+    title = "Fuzzed: orders and faults by chance, every run judged"
+    return table(title, head, lines, prose=True)
 
 
 _HEAD: Final = (
@@ -167,7 +211,7 @@ def _cases(summary: Summary) -> str:
         )
     places = [f"case-{number}" for number in range(len(lines))]
     caption = "Each case; ref. is what the reference published, in real time, where it has the case"
-    return "<h2>Cases</h2>" + table(caption, _HEAD, lines, places)
+    return '<h2 id="overview">Cases</h2>' + table(caption, _HEAD, lines, places)
 
 
 def _known(summary: Summary) -> dict[str, Theirs]:
@@ -184,77 +228,6 @@ def _said(theirs: Theirs, name: str) -> str:
     if name.endswith("_s") and not name.endswith("per_s"):
         return seconds(value)
     return f"{value:,.0f}" if name in ("advisory_skips", "throughput_per_s") else percent(value)
-
-
-_WORDS: Final = (
-    (
-        "Lower bound",
-        "No schedule of the case's work is faster, given its fixed knobs: the longest chain, the "
-        "work of each model over its capacity, that of the task slots over theirs, and that of the "
-        "row groups that may be open.",
-    ),
-    (
-        "Oracle",
-        "List scheduling in row order that knows the capacity, is never refused and has every row "
-        "group open; so a case with few open row groups cannot reach it.",
-    ),
-    (
-        "In use, idle",
-        "A slot is in use from a task's admission to its end, whatever the task does meanwhile. "
-        "Capacity time is capacity times the time of the run; shares are of that.",
-    ),
-    (
-        "Starved",
-        "Idle slot time while anything that needs such a slot was queued; all idle slots count, as "
-        "in the reference.",
-    ),
-    ("Frontier", "The other idle slot time: no task had all its inputs, or no row group was open."),
-    (
-        "Useful",
-        "Declared service time of all cells over the time of the slots, or permits, there were for "
-        "it. Unlike utilization it does not grow when a loop lags.",
-    ),
-    (
-        "Leased wait",
-        "Seconds that requests waited for permits while their tasks held their slots, summed over "
-        "requests; the mean of the runs.",
-    ),
-    ("Skips", "Tasks that the pressure advisory passed over, summed over the runs."),
-    (
-        "Causes",
-        "Every idle slot of every resource has, at every instant, exactly one cause out of a "
-        "closed list; for each resource they sum to what was idle.",
-    ),
-    (
-        "Over time",
-        "The first run of a case, cut into equal spans: means of what was leased, in flight or "
-        "open, and the number of refusals.",
-    ),
-    (
-        "Controls",
-        "Cases that keep a behaviour on purpose so that others can be compared; no bound is asked "
-        "of them.",
-    ),
-)
-
-
-def _methods(summary: Summary) -> str:
-    how = (
-        "Every case ran on the very scheduler that real runs use, on an event loop whose clock "
-        "jumps. Two runs give equal figures, to the last digit."
-        if summary.clock == "virtual"
-        else "Every case ran on a real asyncio loop with real sleeps. Its bound is that of the "
-        "services as long as a bare loop needs for the same sleeps, as many at once: the shorter "
-        "of two medians, measured before and after. Other work on the machine is in all other "
-        "figures. The settings in which both adaptations are needed are stretched by ten."
-    )
-    words = "".join(f"<dt>{escape(w)}</dt><dd>{escape(t)}</dd>" for w, t in _WORDS)
-    return (
-        f"<h2>Methods and definitions</h2><p>{escape(how)}</p><p>Cases and formulas are those of "
-        "the idle suite of Data Designer's pull request 661, version "
-        f"{escape(summary.suite_version)}; its figures are from the report published there, in "
-        f"real time on another machine.</p><dl>{words}</dl>"
-    )
 
 
 def _origin(summary: Summary) -> str:

@@ -103,7 +103,7 @@ def _change(before: float, after: float) -> str:
         return ""
     if after >= 2 * before:
         return f" ({after / before:.3g} times as much)"
-    return f" ({100 * (after - before) / before:+.0f} %)"
+    return f" ({100 * (after - before) / before:+.0f}\u00a0%)"
 
 
 def _waits(row: Row, other: Row) -> Iterator[_Figure]:

@@ -95,7 +95,8 @@ def table(
         places: Ids of what the first cells lead to, if they lead anywhere.
         prose: Whether the last cells are sentences.
     """
-    heads = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    last = len(head) - 1 if prose else -1
+    heads = "".join(_head(cell, prose=number == last) for number, cell in enumerate(head))
     lines = []
     for (first, *rest), place in zip_longest(rows, places):
         named = escape(first) if place is None else f'<a href="#{place}">{escape(first)}</a>'
@@ -116,22 +117,27 @@ def details(summary: str, content: str) -> str:
     return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
+def _head(text: str, *, prose: bool) -> str:
+    words = ' class="words"' if prose else ""
+    return f'<th scope="col"{words}>{escape(text)}</th>'
+
+
 def _cell(text: str, *, prose: bool) -> str:
     return f'<td class="words">{escape(text)}</td>' if prose else f"<td>{escape(text)}</td>"
 
 
 def percent(share: float) -> str:
-    """A share in words."""
-    return f"{100 * share:.1f} %"
+    """A share in words; the figure keeps its sign beside it where a line ends."""
+    return f"{100 * share:.1f}\u00a0%"
 
 
 def seconds(value: float) -> str:
-    """A duration in words."""
+    """A duration in words; the figure keeps its unit beside it where a line ends."""
     if not value:
         return "0"
     if value < 1e-3:
-        return f"{1e6 * value:.0f} us"
-    return f"{1e3 * value:.1f} ms" if value < 1 else f"{value:.3f} s"
+        return f"{1e6 * value:.0f}\u00a0us"
+    return f"{1e3 * value:.1f}\u00a0ms" if value < 1 else f"{value:.3f}\u00a0s"
 
 
 def _texture(name: str, size: int, mark: str, turned: int = 0) -> str:
@@ -212,11 +218,14 @@ rect.ground { fill: var(--ground); } .use { fill: var(--use); } .late { fill: va
 @TEXTURES@
 path.aim { fill: none; stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 4 3;
   vector-effect: non-scaling-stroke; }
-.strip svg { height: 1.9rem; }
+.strip svg { height: 1.9rem; overflow: visible; }
 .axis span:last-child { grid-column: 2; display: flex; justify-content: space-between; }
 .axis i { font-style: normal; color: var(--quiet); }
 summary { cursor: pointer; font-size: .9rem; padding: .15rem 0; }
-td.words { white-space: normal; text-align: left; min-width: 14rem; }
+td.words, th.words { text-align: left; } td.words { white-space: normal; min-width: 14rem; }
+.ways { list-style: none; padding: 0; margin: .6rem 0 0; display: flex; flex-wrap: wrap;
+  gap: .2rem 1.1rem; }
+.ways a { display: inline-block; padding: .2rem 0; }
 .legend { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem;
   font-size: .88rem; }
 .legend svg { width: 1rem; height: 1rem; vertical-align: -.15rem; margin-right: .4rem; }
@@ -225,7 +234,7 @@ dt { font-weight: 600; margin-top: .5rem; } dd { margin: 0; }
 code { font-size: .92em; overflow-wrap: anywhere; }
 footer { margin-top: 2.5rem; padding-bottom: 2rem; border-top: 1px solid var(--line); }
 @media (max-width: 34rem) { th, td { padding: .25rem .45rem; }
-  th:first-child { min-width: 8rem; max-width: 9rem; }
+  th:first-child { min-width: 8rem; max-width: 9rem; } td.words { white-space: nowrap; }
   .bar { grid-template-columns: minmax(0, 1fr); }
   .bar .said, .axis span:last-child { grid-column: 1; } .axis span:first-child { display: none; } }
 @media print { .wide { overflow: visible; } article { break-inside: avoid; } }

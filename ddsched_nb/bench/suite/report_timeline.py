@@ -11,6 +11,7 @@ from typing import Final
 
 from ddsched_nb.bench.suite.report_parts import details, seconds, table
 from ddsched_nb.bench.suite.summary import Row, Series, Timeline
+from ddsched_nb.core.model import LLM_WAIT
 
 __all__ = ["timeline"]
 
@@ -64,6 +65,8 @@ def _strips(line: Timeline) -> Iterator[str]:
 
 def _label(series: Series) -> str:
     name = _NAMES[series.what]
+    if series.what == "leased" and series.of == LLM_WAIT:
+        return "slots for models leased"
     return f"{name}: {series.of}" if series.what in ("in_flight", "refused") else name
 
 
@@ -107,4 +110,4 @@ def _table(row: Row, line: Timeline) -> str:
 
 
 def _head(series: Series) -> str:
-    return f"{_NAMES[series.what]} {series.of}".strip()
+    return _label(series).replace(": ", " ", 1)
