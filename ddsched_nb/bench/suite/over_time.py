@@ -37,12 +37,12 @@ def over_time(record: RunRecord, idle: IdleReport) -> Timeline:
     # The charts count from the first event, which may be that of a pool.
     offset = begins - record.events[0].at
     opened, target = group_series(record.events)
-    most = max(step.value for step in (*opened, *target))
+    most = float(max(step.value for step in (*opened, *target)))
     lines: tuple[tuple[Counted, list[Step]], ...] = (("row_groups", opened), ("target", target))
     for what, steps in lines:
         if steps:
             moved = [(step.at - offset, step.value) for step in steps]
-            found.append(Series(what, "", float(most), means(moved, seconds)))
+            found.append(Series(what, "", most, means(moved, seconds)))
     return Timeline(seconds, tuple(found))
 
 
