@@ -87,7 +87,9 @@ class RunRecord:
         Args:
             *kinds: Classes of `ddsched_nb.core.events`.
         """
-        return [event for event in self._events if isinstance(event, kinds)]
+        # Far faster than asking each event for its class's ancestors, and records are long.
+        wanted = {kind for kind in EVENTS if issubclass(kind, kinds)}.union(kinds)
+        return [event for event in self._events if type(event) in wanted]  # type: ignore[misc]
 
     def explain(self, task: str, row: int | None = None) -> TaskStory:
         """Tells the story of a task: when it was ready, who went before it and why, what it waited
