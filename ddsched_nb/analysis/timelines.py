@@ -6,6 +6,7 @@ made several calls) is told by the first and the last of them, and by how often.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from ddsched_nb.record import RunRecord
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TaskTimeline", "Timelines", "task_timelines"]
+__all__ = ["TaskTimeline", "Timelines", "joined", "task_timelines"]
 
 
 @dataclass(slots=True)
@@ -108,8 +109,17 @@ def task_timelines(record: RunRecord) -> Timelines:
     Args:
         record: A record. Of one that was cut, the tasks are told as far as they are in it.
     """
+    return joined(record.events)
+
+
+def joined(events: Iterable[ev.Event]) -> Timelines:
+    """The same of events in order, without a record.
+
+    Args:
+        events: The events of a run.
+    """
     joiner = _Joiner()
-    for event in record.events:
+    for event in events:
         join = _JOINS.get(type(event))
         if join is not None:
             join(joiner, event)
