@@ -62,6 +62,9 @@ class CapacityPlan:
         raise KeyError(name)
 
     def __repr__(self) -> str:
+        return f"<CapacityPlan: {len(self.values)} numbers that bound the run>"
+
+    def __str__(self) -> str:
         return text_table(_HEADS, self._cells())
 
     def _repr_html_(self) -> str:

@@ -20,7 +20,7 @@ from ddsched_nb.aio.reporters import RequestReporter
 from ddsched_nb.core.limits import CeilingLimit, Limit
 from ddsched_nb.core.model import Domain, Outcome, Permit, PoolKey, ReleaseStatus
 from ddsched_nb.core.pacing import Pacing
-from ddsched_nb.core.pool_facts import Budget, PoolStatistics
+from ddsched_nb.core.pool_facts import Budget, PoolStatistics, pools_html
 from ddsched_nb.core.pressure import PoolLoad
 from ddsched_nb.core.request_admission import RequestAdmission
 from ddsched_nb.errors import AdmissionClosed, ConfigError, QueueTimeout
@@ -64,6 +64,9 @@ class RequestLimiter:
 
     def __repr__(self) -> str:
         return f"<RequestLimiter: {self.permits} in flight, {self.waiting} waiting>"
+
+    def _repr_html_(self) -> str:
+        return pools_html(map(self.statistics, sorted(self.pools)), "request limiter")
 
     def use_account(self, provider: str, account: Account) -> None:
         """Says where the pools of a provider are, before they are registered.

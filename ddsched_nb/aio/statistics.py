@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ddsched_nb.core.pool_facts import PoolStatistics
+from ddsched_nb.core.pool_facts import PoolStatistics, pools_html
+from ddsched_nb.reprs import brief, html_table
 
 RunState = Literal[
     "running", "paused", "cancelling", "finished", "failed", "cancelled", "stalled", "timed_out"
@@ -58,3 +59,16 @@ class RunStatistics:
     elapsed_s: float
     now: float
     last_error: str | None
+
+    def __repr__(self) -> str:
+        return brief(
+            f"<RunStatistics: {self.state}, {self.rows_finished} of {self.rows} rows finished, "
+            f"{self.rows_dropped} dropped, {self.elapsed_s:.2f} s>"
+        )
+
+    def _repr_html_(self) -> str:
+        columns = [(c.name, c.model or "-", c.done, c.total, c.running) for c in self.columns]
+        heads = ("column", "model", "done", "of", "running")
+        caption = f"{self.state}: {self.rows_finished} of {self.rows} rows finished"
+        shown = html_table(heads, columns, caption=caption)
+        return shown + (pools_html(self.pools, "slots of each model") if self.pools else "")

@@ -57,6 +57,9 @@ class RunPace:
     root_debt: int
 
     def __repr__(self) -> str:
+        return f"<RunPace: {self.rows} rows in {self.wall_s:.2f} s, {self.refusals} refusals>"
+
+    def __str__(self) -> str:
         return text_table(_HEADS, self._cells())
 
     def _repr_html_(self) -> str:

@@ -102,6 +102,13 @@ class Forecast:
         return best if best is not None and best.ratio < 1 - _WORTH_SAYING else None
 
     def __repr__(self) -> str:
+        low, _, high = self.makespan_s
+        return (
+            f"<Forecast: {self.rows} rows in {low:.1f} to {high:.1f} s, "
+            f"{self.runs} simulations{self._part()}>"
+        )
+
+    def __str__(self) -> str:
         lines = [f"{self.rows} rows, {self.runs} simulations{self._part()}"]
         lines.append(text_table(_HEADS, self._cells()))
         if self.knobs:
