@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ddsched_nb.clients.capacity import OtherTenants, Outage, Ramp, RandomWalk, Sine
     from ddsched_nb.clients.embedded import EmbeddedEndpoint
     from ddsched_nb.clients.latency import Latency
+    from ddsched_nb.clients.local import LocalModel
     from ddsched_nb.clients.profile import EndpointProfile, Fault
     from ddsched_nb.columns import Column, Skip
     from ddsched_nb.config import BorrowConfig, RequestAdmissionConfig, RetryConfig, RunConfig
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ddsched_nb.providers import Model, OpenAICompatible, Prices, SimulatedProvider
     from ddsched_nb.record import RunRecord
     from ddsched_nb.run import Run, start
+    from ddsched_nb.sim.contracts import check_limit, check_task_policy
     from ddsched_nb.sim.forecast import Forecast, forecast
     from ddsched_nb.sim.fuzz import FuzzFailure, FuzzReport, fuzz
     from ddsched_nb.sim.record import SimulatedRecord
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
     from ddsched_nb.sim.simulate import Simulation, simulate, start_simulation
     from ddsched_nb.sim.trial import LimitTrial, try_limit
     from ddsched_nb.store.reading import Store
-    from ddsched_nb.views import charts
+    from ddsched_nb.views import charts, explorers
+    from ddsched_nb.views.watching import watch
     from ddsched_nb.workloads import find_workload
     from ddsched_nb.workloads.base import Hold, Workload
 
@@ -74,6 +77,7 @@ __all__ = [
     "JsonLinesSink",
     "Latency",
     "LimitTrial",
+    "LocalModel",
     "Metrics",
     "Model",
     "ModelColumn",
@@ -104,10 +108,13 @@ __all__ = [
     "Timelines",
     "Workload",
     "charts",
+    "check_limit",
+    "check_task_policy",
     "compare",
     "current_correlation",
     "errors",
     "explain_idle",
+    "explorers",
     "find_workload",
     "fit",
     "forecast",
@@ -119,6 +126,7 @@ __all__ = [
     "start_simulation",
     "task_timelines",
     "try_limit",
+    "watch",
 ]
 
 _HOME = {
@@ -145,6 +153,7 @@ _HOME = {
     "JsonLinesSink": "aio.sinks",
     "Latency": "clients.latency",
     "LimitTrial": "sim.trial",
+    "LocalModel": "clients.local",
     "Metrics": "analysis.metrics",
     "Model": "providers",
     "ModelColumn": "model_columns",
@@ -174,6 +183,8 @@ _HOME = {
     "TaskTimeline": "analysis.timelines",
     "Timelines": "analysis.timelines",
     "Workload": "workloads.base",
+    "check_limit": "sim.contracts",
+    "check_task_policy": "sim.contracts",
     "compare": "analysis.compare",
     "current_correlation": "aio.correlation",
     "explain_idle": "analysis.idle",
@@ -188,8 +199,9 @@ _HOME = {
     "start_simulation": "sim.simulate",
     "task_timelines": "analysis.timelines",
     "try_limit": "sim.trial",
+    "watch": "views.watching",
 }
-_MODULES = {"charts": "views.charts", "errors": "errors"}
+_MODULES = {"charts": "views.charts", "errors": "errors", "explorers": "views.explorers"}
 # Not public any more: their old home says what replaced them.
 _REMOVED = {"ThrottleConfig": "config"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ddsched_nb.config import RunConfig
+from ddsched_nb.config import RunConfig, called
 from ddsched_nb.core.events import FlowShape
 from ddsched_nb.engine import Engine
 from ddsched_nb.pipeline import Pipeline
@@ -43,7 +43,8 @@ def announce(engine: Engine, pipeline: Pipeline, config: RunConfig) -> None:
 
 def _modes(config: RunConfig) -> dict[str, str]:
     modes = {name: str(getattr(config, name)) for name in _MODES}
-    return modes | {"limit": config.request_admission.limit}
+    chosen = {"task_policy": config.task_policy, "limit": config.request_admission.limit}
+    return modes | {name: called(choice) for name, choice in chosen.items()}
 
 
 def _flow_shapes(engine: Engine) -> dict[str, FlowShape]:

@@ -173,9 +173,7 @@ def _pool(
         source = f"changed, or shared with another run ({source}: {capacity.cap})"
     yield _value(f"{label}: cap", found.cap, source, unset, most.get(label))
     signals = ", ".join(found.signals) or "nothing: it never moves"
-    yield CapacityValue(
-        f"{label}: limit", found.limit, f"{config.request_admission.limit}, moved by {signals}"
-    )
+    yield CapacityValue(f"{label}: limit", found.limit, f"{found.algorithm}, moved by {signals}")
     quotas = {quota.unit: quota for quota in found.pacing}
     for unit in ("requests", "tokens"):
         quota, setting = quotas.get(unit), f"Model.{unit}_per_minute"

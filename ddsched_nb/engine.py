@@ -32,9 +32,17 @@ from ddsched_nb.core.dispatch import Dispatcher
 from ddsched_nb.core.frontier import Frontier
 from ddsched_nb.core.health import health
 from ddsched_nb.core.horizon import Horizon
-from ddsched_nb.core.limits import AIMDLimit, CeilingLimit, FixedLimit, LatencyLimit, Limit
+from ddsched_nb.core.limits import (
+    AIMDLimit,
+    CeilingLimit,
+    FixedLimit,
+    LatencyLimit,
+    Limit,
+    limit_from,
+)
 from ddsched_nb.core.metadata import default_metadata
 from ddsched_nb.core.model import Flow, PoolKey, ResourceKey
+from ddsched_nb.core.own_policy import policy_from
 from ddsched_nb.core.pacing import Pacing
 from ddsched_nb.core.pool_facts import Budget
 from ddsched_nb.core.pressure import Advisory, Loads
@@ -187,6 +195,8 @@ def build(
 
 def make_limit(config: RequestAdmissionConfig, cap: int, now: float) -> Limit:
     """The limit that a configuration asks for."""
+    if not isinstance(config.limit, str):
+        return limit_from(config.limit, cap)
     if config.limit == "fixed":
         return FixedLimit(cap, pause_s=config.cooldown_s)
     if config.limit == "ceiling":
@@ -304,7 +314,13 @@ def _schedule(
 
 
 def make_policy(config: RunConfig, flows: Iterable[Flow]) -> TaskPolicy:
-    """The task policy that a configuration asks for."""
+    """The task policy that a configuration asks for.
+
+    Raises:
+        ConfigError: A ceiling names what does not exist, or what a factory made is no policy.
+    """
+    if not isinstance(config.task_policy, str):
+        return policy_from(config.task_policy)
     if config.task_policy == "strict_fair":
         return StrictFair()
     borrow = config.borrow or BorrowConfig()

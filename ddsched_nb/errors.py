@@ -14,6 +14,7 @@ __all__ = [
     "AnswerDidNotParse",
     "CallFailed",
     "ConfigError",
+    "ContractError",
     "CycleError",
     "DdschedError",
     "DuplicateOutputError",
@@ -156,6 +157,10 @@ class CallFailed(RowDropped):
 
 class RunError(DdschedError):
     """A run ended before all rows were finished. What was finished stays available."""
+
+
+class ContractError(RunError, ConfigError):
+    """A limit or a task policy of one's own gave an answer that none may give."""
 
 
 class GeneratorBug(RunError):

@@ -153,6 +153,11 @@ class Run:
         return self._bus
 
     @property
+    def settings(self) -> RunConfig:
+        """How it runs now: `config`, with what was adjusted since."""
+        return self._adjuster.config if self._adjuster else self.config
+
+    @property
     def error(self) -> BaseException | None:
         """What ended the run early, if something did."""
         return self._error
@@ -205,21 +210,16 @@ class Run:
         """Changes settings while the run goes on; each change is an event of the record.
 
         Args:
-            **changes: `weights={column: weight}`, `caps={alias: cap}`, and, as in `RunConfig`,
+            **changes: `weights={column: weight}`, `caps={alias: cap}`, `limits={alias: limit}`
+                (where to put a limit; it moves on from there), and, as in `RunConfig`,
                 `row_groups`, `max_in_flight_tasks`, `task_policy`, `request_pressure_advisory`.
 
         Raises:
             ConfigError: A name is unknown, or a value is out of range.
         """
         change = Adjustment(**changes)
-        change.check(self.pipeline)
-        self._post(lambda: self._adjust(change))
-
-    def _adjust(self, change: Adjustment) -> None:
-        if self._engine is not None:
-            if self._adjuster is None:
-                self._adjuster = Adjuster(self._engine, self.pipeline, self.config)
-            self._adjuster.apply(change)
+        change.check(self.pipeline, self.config)
+        self._post(lambda: self._adjuster.apply(change) if self._adjuster else None)
 
     def to_pandas(self) -> pd.DataFrame:
         """The finished rows so far as a DataFrame, indexed by row number."""
@@ -314,6 +314,7 @@ class Run:
                 self._store,
                 self._stand_ins,
             )
+            self._adjuster = Adjuster(engine, self.pipeline, self.config)
             announce(engine, self.pipeline, self.config)
             await self._check_models(engine)
             await engine.scheduler.run()

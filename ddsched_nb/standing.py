@@ -7,9 +7,19 @@ from __future__ import annotations
 
 from ddsched_nb.aio.endings import explain
 from ddsched_nb.aio.progress import Progress, RowError
-from ddsched_nb.aio.statistics import ColumnProgress, GroupProgress, RunState, RunStatistics
+from ddsched_nb.aio.statistics import (
+    ColumnProgress,
+    FlowStanding,
+    GroupProgress,
+    RunState,
+    RunStatistics,
+)
+from ddsched_nb.core.model import SUBMISSION, FlowKey
 from ddsched_nb.engine import Engine
+from ddsched_nb.idling import idle_now
 from ddsched_nb.pipeline import Pipeline
+
+_ERRORS = 5
 
 
 def not_started(state: RunState, pipeline: Pipeline, rows: int) -> RunStatistics:
@@ -39,20 +49,33 @@ def standing(
         now: The instant that it is asked for; that of the end for a run that has ended.
     """
     progress, errors = engine.progress, engine.progress.errors
+    schedule, limiter = engine.schedule, engine.limiter
+    admission, governor = schedule.dispatcher.admission, schedule.governor
+    pools = tuple(limiter.statistics(pool) for pool in limiter.pools)
+    live = state in ("running", "paused")
+    idle = idle_now(engine, pools, now, paused=state == "paused") if live else {}
     return RunStatistics(
         state=state,
         rows=rows,
         rows_finished=progress.rows_finished,
         rows_dropped=progress.rows_dropped,
-        row_groups=engine.schedule.governor.total,
+        row_groups=governor.total,
         row_groups_finished=progress.groups_finished,
         open_groups=_open_groups(engine),
         columns=_columns(pipeline, rows, progress),
-        pools=tuple(engine.limiter.statistics(pool) for pool in engine.limiter.pools),
-        deferred=len(engine.schedule.deferrals),
+        pools=pools,
+        deferred=len(schedule.deferrals),
         elapsed_s=now - started_at,
         now=now,
         last_error=_last_error(error, errors),
+        group_target=governor.target,
+        group_cap=governor.cap,
+        flows=_flows(engine),
+        slots_held=admission.capacities[SUBMISSION] - admission.free(SUBMISSION),
+        slots=admission.capacities[SUBMISSION],
+        idle=tuple(sorted((cause.value, slots) for cause, slots in idle.items())),
+        errors=tuple(errors[-_ERRORS:]),
+        events_lost=engine.reporter.bus.lost.total(),
     )
 
 
@@ -66,6 +89,24 @@ def _columns(pipeline: Pipeline, rows: int, progress: Progress) -> tuple[ColumnP
             progress.running[column.name],
         )
         for column in pipeline.columns
+    )
+
+
+def _flows(engine: Engine) -> tuple[FlowStanding, ...]:
+    dispatcher, resolver = engine.schedule.dispatcher, engine.schedule.resolver
+    admission = dispatcher.admission
+    columns: dict[FlowKey, list[str]] = {}
+    for column in resolver.columns:
+        columns.setdefault(resolver.flow(column).key, []).append(column)
+    return tuple(
+        FlowStanding(
+            tuple(columns[flow.key]),
+            dispatcher.queued(flow.key),
+            admission.held(flow.key, SUBMISSION),
+            admission.share(flow.key, SUBMISSION),
+            max(admission.debt(flow.key, resource) for resource, _ in flow.resources),
+        )
+        for flow in resolver.flows
     )
 
 

@@ -57,6 +57,47 @@ async def test_a_cap_acts_up_and_down() -> None:
     assert dd.replay(run.record, FIXED).leases == 0
 
 
+@pytest.mark.parametrize("limit", ["fixed", "ceiling", "aimd", "latency"])
+async def test_a_limit_is_put_somewhere_and_moves_on_from_there(limit: Any) -> None:
+    admission = dd.RequestAdmissionConfig(limit=limit)
+    run = start(request_admission=admission)
+    await asyncio.sleep(0.15)
+    run.adjust(limits={"writer": 1})
+    await asyncio.sleep(0.1)
+    run.adjust(caps={"writer": 3}, limits={"writer": 9})
+    await run
+    moves = [e for e in run.record.select(ev.RequestLimitDecreased) if e.reason == "asked"]
+    assert [e.after for e in moves] == [1]
+    (lowered,) = moves
+    (capped,) = run.record.select(ev.RequestEffectiveCapChanged)
+    assert most_in_flight(run.record, 0, lowered.at) == 4
+    granted = [e for e in run.record.select(ev.RequestLeaseAcquired) if e.at > lowered.at]
+    assert granted[0].limit == 1
+    assert most_in_flight(run.record, lowered.at + 0.03, lowered.at + 0.05) <= 2
+    assert most_in_flight(run.record, capped.at) <= 3
+    assert run.summary().finished == 300
+    assert dd.replay(run.record, admission).leases == 0
+
+
+class Mine:
+    """A limit of one's own that nobody can put anywhere."""
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+
+    def on_sample(self, sample: Any) -> None: ...
+
+    def value(self, now: float) -> int:
+        return self._cap
+
+
+async def test_a_limit_of_ones_own_without_put_says_so() -> None:
+    run = start(rows=10, request_admission=dd.RequestAdmissionConfig(limit=Mine))
+    with pytest.raises(ConfigError, match="'Mine' has no method put"):
+        run.adjust(limits={"writer": 2})
+    await run
+
+
 async def test_row_groups_follow_a_number_and_the_work_again() -> None:
     run = start()
     await asyncio.sleep(0.1)
@@ -120,6 +161,8 @@ async def test_a_record_of_a_run_that_was_paused_can_be_replayed() -> None:
     [
         ({"caps": {"writr": 3}}, "did you mean 'writer'"),
         ({"caps": {"writer": 0}}, "cap of model 'writer' is 0"),
+        ({"limits": {"writer": 0}}, "limit of model 'writer' is 0"),
+        ({"limits": {"writr": 1}}, "did you mean 'writer'"),
         ({"weights": {"a": float("nan")}}, "finite number above 0"),
         ({"row_groups": 0}, "whole number of at least 1"),
         ({"row_groups": "many"}, "whole number of at least 1"),

@@ -26,10 +26,11 @@ COMMAND = re.compile(r"^<!-- command: (\w+) -->\n```sh\n(.+)\n```$", re.MULTILIN
         (2, README.partition("```text\n")[2].partition("```")[0]),
         (3, "1\n"),
         (4, "True TransportStatistics(requests=1, retries=0, passed=0)\n"),
+        (5, "<tight, seed 0: finished, 512 of 512 rows in 26.79 s; "),
     ],
 )
 def test_an_example_runs_as_it_stands(tmp_path: Path, number: int, said: str) -> None:
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
     script = tmp_path / "example.py"
     script.write_text(EXAMPLES[number], encoding="utf-8")
     run = subprocess.run(

@@ -169,11 +169,14 @@ class Account:
                 self._give_back(permit, CANCELLED, now)
 
     def _give_back(self, permit: Permit, outcome: Outcome, now: float) -> ReleaseStatus:
-        status = self.admission.release(permit, outcome, now)
-        if status is _RELEASED:
-            client = self._client(self._holders.pop(permit.permit_id))
-            if client is not None:
-                client.released(permit, outcome, status, now)
+        status = _RELEASED  # also where a limit of one's own raises: the core has it back by then
+        try:
+            status = self.admission.release(permit, outcome, now)
+        finally:
+            if status is _RELEASED:
+                client = self._client(self._holders.pop(permit.permit_id))
+                if client is not None:
+                    client.released(permit, outcome, status, now)
         return status
 
     def _hand_over(self, turn: Turn, now: float) -> list[Permit]:
@@ -223,6 +226,15 @@ class Account:
         cap, aggregate = min(cap for cap, _ in asked), min(total for _, total in asked)
         now = self.now()
         self.admission.set_caps(pool, now, cap=cap, aggregate_cap=aggregate)
+        self.turn(now)
+
+    def put_limit(self, pool: PoolKey, value: int) -> None:
+        """Puts the limit of a pool at a value."""
+        now = self.now()
+        change = self.admission.set_limit(pool, value, now)
+        # Told first: a record must say what was asked before it says what that granted.
+        for each in self._present():
+            each.changed(change, now)
         self.turn(now)
 
     def _arm(self, deadline: float) -> None:

@@ -17,7 +17,7 @@ from ddsched_nb.aio.bus import EventBus
 from ddsched_nb.aio.membership import LimitPoint, Membership, Place
 from ddsched_nb.aio.permits import Holding, refuse_on_a_loop, wait_in_thread
 from ddsched_nb.aio.reporters import RequestReporter
-from ddsched_nb.core.limits import CeilingLimit, Limit
+from ddsched_nb.core.limits import CeilingLimit, Limit, OwnLimit, limit_from
 from ddsched_nb.core.model import Domain, Outcome, Permit, PoolKey, ReleaseStatus
 from ddsched_nb.core.pacing import Pacing
 from ddsched_nb.core.pool_facts import Budget, PoolStatistics, pools_html
@@ -49,7 +49,7 @@ class RequestLimiter:
         admission: RequestAdmission | None = None,
         reporter: RequestReporter | None = None,
         *,
-        limit: Callable[[int], Limit] = CeilingLimit,
+        limit: Callable[[int], OwnLimit] = CeilingLimit,
         cap: int = DEFAULT_CAP,
     ) -> None:
         self._reporter = reporter or RequestReporter(EventBus(), self._now)
@@ -128,6 +128,11 @@ class RequestLimiter:
         now = self._running_loop(member.account).time()
         self._reporter.caps_changed(pool, cap, cap, now)
         member.account.ask_caps(member.number, theirs, cap, cap)
+
+    def set_limit(self, pool: PoolKey, value: int) -> None:
+        """Puts the limit of a pool at a value, from which it moves on; see `limits.put`."""
+        member, theirs = self._place(pool)
+        member.account.put_limit(theirs, value)
 
     async def acquire(
         self,
@@ -308,7 +313,7 @@ class RequestLimiter:
             return pool
         key = PoolKey("any", str(model), domain)
         if key not in self._places:
-            self.register(key, self._make_limit(self._cap), cap=self._cap)
+            self.register(key, limit_from(self._make_limit, self._cap), cap=self._cap)
         return key
 
     def pause(self, paused: bool) -> None:
@@ -333,7 +338,7 @@ class RequestLimiter:
         """How a pool stands. Asking changes nothing."""
         place = self._place(pool)
         found = place.member.account.admission.statistics(place.pool, self._at())
-        return found if place.pool == pool else found._replace(pool=pool)
+        return found._replace(pool=pool)
 
     def load(self, pool: PoolKey, now: float) -> PoolLoad:
         """How a pool stands, as far as a scheduler needs to know."""
@@ -383,13 +388,11 @@ class RequestLimiter:
 
     def _running_loop(self, account: Account) -> asyncio.AbstractEventLoop:
         loop = account.loop or account.running_loop()
-        if self._loop is None:
-            self._loop = loop
+        self._loop = self._loop or loop
         return loop
 
     def _now(self) -> float:
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
+        self._loop = self._loop or asyncio.get_running_loop()
         return self._loop.time()
 
     def _at(self) -> float:

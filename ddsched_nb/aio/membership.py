@@ -19,7 +19,7 @@ class LimitPoint(NamedTuple):
     Attributes:
         at: The instant, in seconds on the loop's clock.
         limit: The limit from then on.
-        reason: `start`, `cap`, or the outcome of the request that moved it.
+        reason: `start`, `cap`, `asked`, or the outcome of the request that moved it.
         permit_id: The permit of that request.
         in_flight: In flight when it was granted.
         served: Those of them that were not refused.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ddsched_nb.aio.progress import RowError
 from ddsched_nb.core.pool_facts import PoolStatistics, pools_html
 from ddsched_nb.reprs import brief, html_table
 
@@ -43,8 +44,51 @@ class GroupProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class FlowStanding:
+    """How a flow stands with the slots that all tasks share.
+
+    Attributes:
+        columns: The columns whose tasks it holds.
+        queued: Its tasks that are ready and wait for a slot.
+        held: Slots that it holds.
+        share: Its share of them by weight.
+        debt: What it holds borrowed, of whatever resource it owes most.
+    """
+
+    columns: tuple[str, ...]
+    queued: int
+    held: int
+    share: int
+    debt: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunStatistics:
-    """How a run stands. Asking changes nothing. Instants and durations are seconds."""
+    """How a run stands. Asking changes nothing. Instants and durations are seconds.
+
+    Attributes:
+        state: Whether it runs, and if not, how it ended.
+        rows: Rows of the table.
+        rows_finished: Those that are finished and stored.
+        rows_dropped: Those that will not be.
+        row_groups: Row groups in all.
+        row_groups_finished: Those that are finished and stored.
+        open_groups: Those that are worked on, in order.
+        columns: How far each column is.
+        pools: How each model stands.
+        deferred: Cells that failed and are put aside.
+        elapsed_s: Since the start; until the end, where it has ended.
+        now: The instant that this was asked for.
+        last_error: What went wrong last, in a line.
+        group_target: Row groups that may be open now.
+        group_cap: What that never exceeds.
+        flows: How each flow stands.
+        slots_held: Task slots that are leased.
+        slots: Task slots in all.
+        idle: Idle slots of all models, by why they are idle now: a sample.
+        errors: The last few reasons why rows were dropped or the run failed.
+        events_lost: Events that a listener lost because it raised.
+    """
 
     state: RunState
     rows: int
@@ -59,6 +103,14 @@ class RunStatistics:
     elapsed_s: float
     now: float
     last_error: str | None
+    group_target: int = 0
+    group_cap: int = 0
+    flows: tuple[FlowStanding, ...] = ()
+    slots_held: int = 0
+    slots: int = 0
+    idle: tuple[tuple[str, int], ...] = ()
+    errors: tuple[RowError, ...] = ()
+    events_lost: int = 0
 
     def __repr__(self) -> str:
         return brief(

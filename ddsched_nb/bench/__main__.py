@@ -1,4 +1,4 @@
-"""`python -m ddsched_nb.bench WHAT`: endpoint, tasks, store, limits, quotas, handoff, ..."""
+"""`python -m ddsched_nb.bench WHAT`: endpoint, tasks, store, limits, quotas, view, ..."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measures and prints a table, with the facts of the machine above it."""
     parser = argparse.ArgumentParser(prog="python -m ddsched_nb.bench", description=__doc__)
     kinds = ["endpoint", "tasks", "store", "limits", "quotas", "handoff", "row-groups"]
-    kinds += ["cases", "reality", "rehearsal"]
+    kinds += ["cases", "reality", "rehearsal", "view"]
     parser.add_argument("what", choices=kinds)
     parser.add_argument("--scenario", choices=[s.name for s in SCENARIOS], action="append")
     parser.add_argument("--workload", choices=reality.WORKLOADS, action="append")
@@ -32,6 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if chosen.what in ("reality", "rehearsal"):
         compare = reality.reality if chosen.what == "reality" else reality.rehearsal
         print(endpoint.table([compare(name) for name in chosen.workload or reality.WORKLOADS]))
+        return 0
+    if chosen.what == "view":
+        from ddsched_nb.bench import watching  # needs what a notebook has
+
+        print(endpoint.table([watching.updates()]))
+        print(endpoint.table([watching.with_and_without(max(5, chosen.repeats))]))
+        print(endpoint.table([watching.large()]))
         return 0
     if chosen.what == "limits":
         print(endpoint.table(limits.trials()))

@@ -22,7 +22,7 @@ from ddsched_nb.clients.profile import DEFAULT_PROFILES, EndpointProfile
 from ddsched_nb.clients.service import EndpointService
 from ddsched_nb.errors import ConfigError
 
-__all__ = ["EmbeddedEndpoint"]
+__all__ = ["EmbeddedEndpoint", "checked_host", "checked_port"]
 
 _BACKLOG = 1024
 _SHUTDOWN_TIMEOUT_S = 0.01  # 0 would mean: wait for ever
@@ -56,8 +56,8 @@ class EmbeddedEndpoint:
         port: int = 0,
     ) -> None:
         self.profiles = _checked_profiles(profiles)
-        self._host = _checked_host(host)
-        self._port = _checked_port(port)
+        self._host = checked_host(host)
+        self._port = checked_port(port)
         self._bound_port: int | None = None
         self._service = EndpointService(self.profiles)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -240,7 +240,12 @@ def _checked_profiles(profiles: Sequence[EndpointProfile]) -> tuple[EndpointProf
     return tuple(profiles)
 
 
-def _checked_host(host: str) -> str:
+def checked_host(host: str) -> str:
+    """A loopback address.
+
+    Raises:
+        ConfigError: It is none.
+    """
     if host == "localhost":
         return "127.0.0.1"
     with contextlib.suppress(ValueError):
@@ -252,7 +257,12 @@ def _checked_host(host: str) -> str:
     )
 
 
-def _checked_port(port: object) -> int:
+def checked_port(port: object) -> int:
+    """The number of a port.
+
+    Raises:
+        ConfigError: It is none.
+    """
     if not (isinstance(port, int) and 0 <= port <= 65_535):
         raise ConfigError(f"port={port!r} must be a whole number in 0..65535; 0 is any free port")
     return port

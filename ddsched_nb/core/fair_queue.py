@@ -339,8 +339,7 @@ class FairQueue(Generic[T]):
 
     def shut_in(self, ticket: Ticket[T]) -> bool:
         """Whether a queued item stands behind a closed gate: that it came changes nothing now."""
-        gate = ticket.state.gate
-        return gate is not None and self.gates[gate].closed
+        return (gate := ticket.state.gate) is not None and self.gates[gate].closed
 
     def behind_closed_gates(self) -> dict[Hashable, list[Hashable]]:
         """Closed gates with the flows behind each, the next one in turn first.
@@ -357,6 +356,10 @@ class FairQueue(Generic[T]):
         """Closed gates with the number of flows behind each."""
         return {key: gate.live for key, gate in self.gates.items() if gate.closed}
 
+    def tags(self) -> dict[Hashable, float]:
+        """The finish tag of each flow's next item, behind a gate or not. For who explains."""
+        return {key: self._tag(state) for key, state in self._flows.items()}
+
     def _first(self) -> _Entry[T] | None:
         if not self.gates:
             return self._open.top()
@@ -372,9 +375,6 @@ class FairQueue(Generic[T]):
         head = state.head()
         return Selection(state.key, head.item, head, state.version, self._tag(state))
 
-    def _heap_of(self, state: _FlowState[T]) -> _TagHeap[T]:
-        return self._open if state.gate is None else self.gates[state.gate]
-
     def _tag(self, state: _FlowState[T]) -> float:
         assert state.entry is not None, "a flow with something queued stands in one heap"
         heap = self._open if state.gate is None else self.gates[state.gate]
@@ -382,7 +382,8 @@ class FairQueue(Generic[T]):
 
     def _leave(self, state: _FlowState[T]) -> float:
         """Takes a flow out of the heap it stands in, and gives its tag."""
-        tag = self._heap_of(state).remove(state)
+        heap = self._open if state.gate is None else self.gates[state.gate]
+        tag = heap.remove(state)
         self._pass_gate(state)
         return tag
 

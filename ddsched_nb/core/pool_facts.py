@@ -16,7 +16,7 @@ WaiterId = int
 
 
 class LimitChange(NamedTuple):
-    """A limit moved because of a request's outcome, or because its cap did (`sample` is None)."""
+    """A limit moved because of a request's outcome, or was moved (`sample` is None)."""
 
     pool: PoolKey
     before: int

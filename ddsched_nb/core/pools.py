@@ -10,7 +10,7 @@ import math
 from collections.abc import Hashable
 
 from ddsched_nb.core.fair_queue import FairQueue, Ticket
-from ddsched_nb.core.limits import FixedLimit, Limit
+from ddsched_nb.core.limits import FixedLimit, Limit, put
 from ddsched_nb.core.model import (
     REMOTE_OUTCOMES,
     ModelKey,
@@ -216,6 +216,22 @@ class PoolState:
             moved = LimitChange(self.key, before, after, kind, permit.permit_id, sample)
             changes.insert(0, moved)
         return changes
+
+    def recap(self, cap: int, now: float) -> list[Change]:
+        """Gives the pool another cap."""
+        before = self.value(now)
+        self.cap = cap
+        self.limit.recap(cap)
+        after = self.value(now)
+        return [] if before == after else [LimitChange(self.key, before, after, "cap")]
+
+    def put(self, value: int, now: float) -> LimitChange:
+        """Puts the limit at a value, from which it moves on; told also where it is there already,
+        since it may have forgotten what it had learned.
+        """
+        before = self.value(now)
+        put(self.limit, value, now)
+        return LimitChange(self.key, before, self.value(now), "asked")
 
     def load(self, now: float) -> PoolLoad:
         model, budget = self.model, self.model.budget

@@ -131,13 +131,15 @@ class RequestAdmission:
         state = self._known(pool)
         if cap < 1 or aggregate_cap < 1:
             raise ConfigError(f"caps of pool {pool.label!r} are {cap}, {aggregate_cap}; give >= 1")
-        before = state.value(now)
-        state.cap, state.model.cap = cap, aggregate_cap
-        state.limit.recap(cap)
-        after = state.value(now)
-        if after != before:
-            self._changes.append(LimitChange(pool, before, after, "cap"))
+        state.model.cap = aggregate_cap
+        self._changes += state.recap(cap, now)
         self._open(state)
+
+    def set_limit(self, pool: PoolKey, value: int, now: float) -> LimitChange:
+        """Puts a limit at a value of at least 1, from which it moves on; see `limits.put`."""
+        state = self._known(pool)
+        self._open(state)
+        return state.put(value, now)
 
     def enqueue(
         self,
@@ -203,8 +205,10 @@ class RequestAdmission:
             status = self._judge(permit, pool)
             if status is not _RELEASED or pool is None:
                 return status
-        self._changes += pool.settle(permit, outcome, now)
-        self._open(pool)
+        try:
+            self._changes += pool.settle(permit, outcome, now)
+        finally:
+            self._open(pool)  # a limit of one's own may have raised: the permit is back
         return _RELEASED
 
     def pause(self, paused: bool, client: int = 0) -> None:

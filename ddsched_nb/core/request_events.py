@@ -102,7 +102,7 @@ class LimitMoved(RequestEvent, frozen=True, gc=False):
     Attributes:
         before: The limit until then.
         after: The limit from then on.
-        reason: The outcome that moved it, or `cap`.
+        reason: The outcome that moved it, or `cap`, or `asked`.
         permit_id: The permit of the request whose end moved it.
         in_flight: In flight just after that permit was granted.
         served: Those of them that were not refused.

@@ -1,7 +1,8 @@
 """Task policies: may a flow take a resource, seen what it holds and who else wants it?
 
 A policy answers for one task. It must not know the queue, the ledger or the clock. To add one,
-write a class with `name`, `decide` and `repayment`, and name it in `POLICIES`.
+write a class with `name`, `decide` and `repayment`, and name it in `POLICIES`; to try one, give it
+to `RunConfig(task_policy=...)` (see `own_policy`).
 
 What a flow takes above its share is borrowed, and owed until it is repaid. Debt is marginal: a
 task adds what lies above the share and no more, so `debt <= held` at all times.
@@ -68,13 +69,13 @@ class StrictFair:
     def decide(
         self, task: ReadyTask, held: Units, debt: Units, shares: Units, contended: bool
     ) -> Admit | Deny:
-        borrowed = _above_share(task, held, shares)
+        borrowed = above_share(task, held, shares)
         if not borrowed:
             return _ADMIT
         return Deny(DenyReason.OVER_SHARE, borrowed[0][0]) if contended else Admit(borrowed)
 
     def repayment(self, lease: Lease, debt: Units) -> Resources:
-        return _paid(lease.resources, debt)
+        return paid(lease.resources, debt)
 
 
 class BoundedBorrow:
@@ -130,7 +131,7 @@ class BoundedBorrow:
     def decide(
         self, task: ReadyTask, held: Units, debt: Units, shares: Units, contended: bool
     ) -> Admit | Deny:
-        borrowed = _above_share(task, held, shares)
+        borrowed = above_share(task, held, shares)
         # First, since it holds whoever else could run.
         if borrowed and self._bounded:
             for resource, amount in borrowed:
@@ -145,7 +146,7 @@ class BoundedBorrow:
         return Admit(borrowed) if borrowed else _ADMIT
 
     def repayment(self, lease: Lease, debt: Units) -> Resources:
-        return _paid(lease.borrowed if self._per_lease else lease.resources, debt)
+        return paid(lease.borrowed if self._per_lease else lease.resources, debt)
 
     def _above_ceiling(
         self, task: ReadyTask, resource: ResourceKey, held: Units, owed: int
@@ -159,7 +160,7 @@ class BoundedBorrow:
 POLICIES: tuple[type[TaskPolicy], ...] = (StrictFair, BoundedBorrow)
 
 
-def _above_share(task: ReadyTask, held: Units, shares: Units) -> Resources:
+def above_share(task: ReadyTask, held: Units, shares: Units) -> Resources:
     """What of the task lies above its flow's share."""
     above: Resources = ()  # as a rule it stays empty, and then costs nothing
     for resource, amount in task.flow.resources:
@@ -169,6 +170,7 @@ def _above_share(task: ReadyTask, held: Units, shares: Units) -> Resources:
     return above
 
 
-def _paid(given_back: Resources, debt: Units) -> Resources:
+def paid(given_back: Resources, debt: Units) -> Resources:
+    """What of the debt is paid by what is given back."""
     paid = ((r, min(amount, debt.get(r, 0))) for r, amount in given_back)
     return tuple((r, amount) for r, amount in paid if amount)

@@ -214,6 +214,11 @@ class _Player:
         )
         self._advance(event.at)
 
+    def put(self, event: ev.LimitMoved) -> None:
+        if event.reason == "asked":  # every other move follows from what the record holds
+            self._requests.set_limit(event.pool, event.after, event.at)
+            self._advance(event.at)
+
     def waits(self, event: ev.RequestWaitStarted) -> None:
         flow = self._flow_of.get(event.task_id or "")
         waiter = self._requests.enqueue(
@@ -314,6 +319,8 @@ _PLAYS: dict[type, Any] = {
     ev.RequestResourceRegistered: _Player.registered,
     ev.RequestPoolShared: _Player.shared,
     ev.RequestEffectiveCapChanged: _Player.caps,
+    ev.RequestLimitDecreased: _Player.put,
+    ev.RequestLimitIncreased: _Player.put,
     ev.RequestWaitStarted: _Player.waits,
     ev.RequestWaitCancelled: _Player.gives_up,
     ev.RequestWaitTimeout: _Player.gives_up,

@@ -16,7 +16,7 @@ from typing import Any
 
 from ddsched_nb.clients.profile import EndpointProfile
 from ddsched_nb.config import RequestAdmissionConfig
-from ddsched_nb.core.limits import Limit
+from ddsched_nb.core.limits import Limit, OwnLimit, limit_from
 from ddsched_nb.core.model import OutcomeKind, Permit, PoolKey
 from ddsched_nb.core.pacing import Pacing
 from ddsched_nb.core.request_admission import RequestAdmission
@@ -90,7 +90,7 @@ class LimitTrial:
 
 
 def try_limit(
-    limit: str | Callable[[int], Limit],
+    limit: str | Callable[[int], OwnLimit],
     profile: EndpointProfile,
     *,
     seconds: float = 3_600.0,
@@ -117,6 +117,7 @@ def try_limit(
 
     Raises:
         ConfigError: There is no such limit.
+        ContractError: A limit of your own answered what none may.
     """
     skipped = 30 * profile.latency.mean_s if skip_s is None else skip_s
     dice = random.Random(f"trial|{seed}")
@@ -127,9 +128,9 @@ def try_limit(
     return _Trial(clients, Backend(profile, refusal_s, dice), profile).run(seconds, skipped)
 
 
-def _made(limit: str | Callable[[int], Limit], cap: int) -> Limit:
+def _made(limit: str | Callable[[int], OwnLimit], cap: int) -> Limit:
     if not isinstance(limit, str):
-        return limit(cap)
+        return limit_from(limit, cap)
     named: dict[str, Any] = {"limit": limit}  # a name that is none is refused there
     return make_limit(RequestAdmissionConfig(**named), cap, 0.0)
 

@@ -1,59 +1,55 @@
-"""The live view of a run, of plain ipywidgets: a few HTML areas, three buttons, one ticker.
+"""The live view of a run: a screen, buttons, settings, and one ticker.
 
-Decides when to draw; what is drawn comes from `html`. Callbacks of widgets may come on any thread
-(ipykernel 7), so a handler does one thing: it calls `run.pause`, `run.resume` or `run.cancel`,
-which post to the run's loop. What a button may do now follows from the next drawing.
+Decides when to look and when it is over. What is shown is decided in `frames`, `notes` and
+`outlook`, how it is sent in `screen`, and what a person may do in `controls`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable
+from html import escape
 from typing import Any, Final, Protocol
 
 import ipywidgets
 
+from ddsched_nb.aio.bus import EventBus
 from ddsched_nb.aio.statistics import RunStatistics
-from ddsched_nb.views import html
-from ddsched_nb.views.style import CSS
-from ddsched_nb.wording import ENDED, facts
+from ddsched_nb.record import RunRecord
+from ddsched_nb.views.controls import Adjustable, Buttons, Settings
+from ddsched_nb.views.frames import errors_of, frame_of, shape_of
+from ddsched_nb.views.notes import Notes
+from ddsched_nb.views.outlook import Outlook
+from ddsched_nb.views.screen import LiveScreen
+from ddsched_nb.wording import ENDED, facts, rows_per_second, work_share
 
 # Also how long a kernel whose cell awaits a run may take to notice an interrupt: an idle loop
-# notices it seconds late. An area is sent to the browser only when its text has changed.
-TICK_S: Final = 0.125
+# notices it seconds late.
+TICK_S: Final = 0.2
 
 _VIEW: Final = "application/vnd.jupyter.widget-view+json"
+# So many of the events that were there before the view are told in words.
+_TOLD: Final = 2_000
+_NOTES: Final = 12
 
 _log = logging.getLogger(__name__)
 
-Area = tuple[str, Callable[[RunStatistics], str]]
-AREAS: Final[tuple[Area, ...]] = (
-    ("state", html.state_html),
-    ("now", html.figures_html),
-    ("progress", html.progress_html),
-    ("columns", html.columns_html),
-    ("models", html.models_html),
-    ("groups", html.groups_html),
-    ("error", html.error_html),
-)
-_PRESSED_IN: Final = {
-    "pause": ("running",),
-    "resume": ("paused",),
-    "cancel": ("running", "paused"),
-}
 
-
-class LiveRun(Protocol):
+class LiveRun(Adjustable, Protocol):
     """What the view needs of a run."""
 
     @property
     def done(self) -> bool: ...
 
+    @property
+    def events(self) -> EventBus: ...
+
+    @property
+    def record(self) -> RunRecord: ...
+
     def statistics(self) -> RunStatistics: ...
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
-    def cancel(self) -> None: ...
 
 
 class LiveView:
@@ -64,31 +60,36 @@ class LiveView:
     go of it, so that a displayed run can be freed.
 
     Args:
-        run: The run. It is asked for statistics and told to pause, resume or cancel.
+        run: The run. It is asked for statistics and told to pause, resume, cancel or change.
 
     Attributes:
         widget: What to display.
-        areas: The HTML widgets by name, see `AREAS`.
-        buttons: `pause`, `resume` and `cancel`.
+        screen: What draws.
+        buttons: Pause, Resume and Cancel.
+        settings: What may be changed.
+        trouble: Says so when the run cannot be shown.
     """
 
     def __init__(self, run: LiveRun) -> None:
         self._run: LiveRun | None = run
+        self._loop = _running_loop()
         self._ticker: asyncio.Task[None] | None = None
-        self._facts = ""
-        self.areas = {name: _area(name) for name, _ in AREAS}
-        self.buttons = {
-            "pause": _button("Pause", "pause", "Start nothing new; what runs may end"),
-            "resume": _button("Resume", "play", "Go on"),
-            "cancel": _button("Cancel", "stop", "End the run; finished rows are kept"),
-        }
-        self.buttons["pause"].on_click(self._on_pause)
-        self.buttons["resume"].on_click(self._on_resume)
-        self.buttons["cancel"].on_click(self._on_cancel)
-        self._controls = _box(list(self.buttons.values()), "buttons")
-        self.widget = self._laid_out()
-        self._step()
-        self._follow()
+        self._outlook = Outlook()
+        self._notes = Notes()
+        self._told = 0
+        self._errors: list[list[str]] = []
+        self._unsubscribe = self._listen(run)
+        stats = run.statistics()
+        self._facts = facts(stats)
+        self.screen = LiveScreen(shape_of(stats), frame_of(stats), self._text, self._post)
+        self.buttons = Buttons(lambda: self._run)
+        self.settings = Settings(lambda: self._run)
+        self.trouble = ipywidgets.HTML()
+        parts = [self.buttons.widget, self.screen.widget, self.settings.widget, self.trouble]
+        self.widget = ipywidgets.VBox(parts)
+        self.widget.add_class("ddsched-view")
+        if self._step() and self._loop is not None:
+            self._ticker = self._loop.create_task(self._tick(), name="ddsched-nb live view")
 
     @property
     def closed(self) -> bool:
@@ -105,16 +106,18 @@ class LiveView:
         if self._run is None or self.closed:
             return
         try:
-            self._draw(self._run.statistics())
+            self._draw(self._run, self._run.statistics())
+            self.trouble.value = ""
         except Exception as error:
             _log.exception("the live view of a run cannot be drawn")
-            self.areas["error"].value = html.trouble_html(error)
+            self.trouble.value = _trouble(error)
 
     def close(self) -> None:
         """Stops following and removes the widgets. The run goes on."""
         if self._ticker is not None:
             self._ticker.cancel()
-        self._run = self._ticker = None
+        self._ticker = None
+        self._let_go()
         for widget in _all_of(self.widget):
             widget.close()
 
@@ -126,35 +129,38 @@ class LiveView:
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return {**self.mimebundle(), "text/plain": self._facts}
 
-    def _on_pause(self, _: Any) -> None:
-        if (run := self._run) is not None:
-            run.pause()
+    def _text(self) -> str:
+        return self._facts
 
-    def _on_resume(self, _: Any) -> None:
-        if (run := self._run) is not None:
-            run.resume()
+    def _post(self, task: Callable[[], None]) -> None:
+        """Does something soon on the loop; at once where none runs."""
+        if self._loop is None or self._loop.is_closed():
+            task()
+        else:
+            self._loop.call_soon_threadsafe(task)
 
-    def _on_cancel(self, _: Any) -> None:
-        if (run := self._run) is not None:
-            run.cancel()
+    def _listen(self, run: LiveRun) -> Callable[[], None] | None:
+        # Nobody else listens, and then no event is made: a view must not change that.
+        if not run.events.listening:
+            return None
+        events = run.record.events
+        self._notes.read(itertools.islice(events, max(0, len(events) - _TOLD), None))
+        return run.events.subscribe(self._notes)
 
-    def _follow(self) -> None:
-        if self._run is None:
-            return
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        self._ticker = loop.create_task(self._tick(), name="ddsched-nb live view")
+    def _let_go(self) -> None:
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+        self._run = self._unsubscribe = None
 
     async def _tick(self) -> None:
         try:
             while True:
+                await asyncio.sleep(TICK_S)
                 if not self._step():
                     break
-                await asyncio.sleep(TICK_S)
         finally:
             self._ticker = None
+            self._let_go()
 
     def _step(self) -> bool:
         """Draws once; says whether there is more to come."""
@@ -165,44 +171,50 @@ class LiveView:
         done = run.done
         self.refresh()
         if done:
-            self._run = None
+            self.screen.keep()
+            self._let_go()
         return not done
 
-    def _draw(self, stats: RunStatistics) -> None:
+    def _draw(self, run: LiveRun, stats: RunStatistics) -> None:
         self._facts = facts(stats)
-        for name, area in AREAS:
-            self.areas[name].value = area(stats)
-        for name, states in _PRESSED_IN.items():
-            self.buttons[name].disabled = stats.state not in states
-        self._controls.layout.display = "none" if stats.state in ENDED else "flex"
+        self._outlook.see(stats.now, work_share(stats), active=stats.state == "running")
+        pace = None if stats.state in ENDED else self._outlook.pace()
+        rate = pace.share_per_s * stats.rows if pace else rows_per_second(stats) or None
+        frame = frame_of(stats, rate, pace.left_s if pace else None)
+        self.screen.show(shape_of(stats), frame, self._new_notes(stats), self._new_errors(stats))
+        self.buttons.show(stats.state)
+        self.settings.show(stats)
 
-    def _laid_out(self) -> Any:
-        areas = self.areas
-        style = ipywidgets.HTML(f"<style>{CSS}</style>", layout={"display": "none"})
-        top = _box([areas["state"], areas["now"], self._controls], "top")
-        for name in ("columns", "models"):
-            areas[name].add_class("ddsched-scroll")
-        body = _box([areas["columns"], areas["models"]], "body")
-        below = [areas["groups"], areas["error"]]
-        whole = ipywidgets.VBox([style, top, areas["progress"], body, *below])
-        whole.add_class("ddsched")
-        return whole
+    def _new_notes(self, stats: RunStatistics) -> list[Any] | None:
+        if self._notes.total == self._told:
+            return None
+        self._told = self._notes.total
+        started = stats.now - stats.elapsed_s
+        last = self._notes.notes[-_NOTES:]
+        return [[round(max(0.0, note.at - started), 1), note.text, note.times] for note in last]
 
-
-def _area(name: str) -> Any:
-    widget = ipywidgets.HTML()
-    widget.add_class(f"ddsched-area-{name}")
-    return widget
-
-
-def _button(name: str, icon: str, tooltip: str) -> Any:
-    return ipywidgets.Button(description=name, icon=icon, tooltip=tooltip, disabled=True)
+    def _new_errors(self, stats: RunStatistics) -> list[list[str]] | None:
+        errors = errors_of(stats)
+        if errors == self._errors:
+            return None
+        self._errors = errors
+        return errors
 
 
-def _box(children: list[Any], name: str) -> Any:
-    box = ipywidgets.HBox(children)
-    box.add_class(f"ddsched-{name}")
-    return box
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _trouble(error: BaseException) -> str:
+    """The view itself failed: says so, and that the run is not concerned."""
+    text = escape(f"{type(error).__name__}: {error}")
+    return (
+        '<div class="dds-error dds-bad" role="alert"><b>This view cannot be drawn:</b> '
+        f"{text}. The run itself goes on.</div>"
+    )
 
 
 def _all_of(widget: Any) -> list[Any]:

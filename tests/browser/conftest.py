@@ -6,6 +6,7 @@ Skips, with a reason, where Chromium, Playwright or JupyterLab is missing. Scree
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -17,6 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -63,15 +65,30 @@ class Lab:
     url: str
     token: str
     folder: Path
+    kernels: Path
+
+    def add_kernel(self, version: str, site: Path) -> str:
+        """Makes a kernel known that runs another ipykernel; names it."""
+        name = f"ipykernel-{version}"
+        spec = {
+            "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            "display_name": name,
+            "language": "python",
+            "env": {"PYTHONPATH": os.pathsep.join([str(site), _python_path()])},
+        }
+        where = self.kernels / name
+        where.mkdir(parents=True, exist_ok=True)
+        (where / "kernel.json").write_text(json.dumps(spec))
+        return name
 
     def address(self, notebook: str) -> str:
         return f"{self.url}/lab/tree/{notebook}?token={self.token}&reset"
 
-    def write(self, name: str, *cells: str) -> None:
+    def write(self, name: str, *cells: str, kernel: str = "python3") -> None:
         import nbformat
 
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
-        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        notebook.metadata["kernelspec"] = {"name": kernel, "display_name": kernel}
         nbformat.write(notebook, self.folder / name)
 
 
@@ -86,6 +103,15 @@ class Sheet:
     def run_all(self) -> None:
         # Not awaited: the promise ends with the last cell, and may hold what cannot be sent here.
         self.page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+
+    def run_cell(self, cell: int) -> None:
+        self.page.evaluate(
+            """cell => {
+              window.jupyterapp.shell.currentWidget.content.activeCellIndex = cell;
+              void window.jupyterapp.commands.execute('notebook:run-cell');
+            }""",
+            cell,
+        )
 
     def theme(self, name: str) -> None:
         """`Light` or `Dark`."""
@@ -131,11 +157,32 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         _command(port, token), cwd=folder, env=_environment(home), stdout=log, stderr=log
     )
     try:
-        yield _wait_for(server, Lab(f"http://127.0.0.1:{port}", token, folder), home / "lab.log")
+        yield _wait_for(
+            server,
+            Lab(f"http://127.0.0.1:{port}", token, folder, home / "data/kernels"),
+            home / "lab.log",
+        )
     finally:
         server.terminate()
         server.wait(20)
         log.close()
+
+
+@pytest.fixture(scope="session")
+def other_kernel(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Makes a kernel of another version of ipykernel; skips where it cannot be had."""
+
+    def made(version: str) -> str:
+        if metadata.version("ipykernel") == version:
+            return "python3"
+        site = tmp_path_factory.mktemp(f"ipykernel-{version}")
+        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site)]
+        found = subprocess.run([*command, f"ipykernel=={version}"], capture_output=True, text=True)
+        if found.returncode:
+            pytest.skip(f"ipykernel {version} cannot be installed: {found.stderr.strip()[-200:]}")
+        return lab.add_kernel(version, site)
+
+    return made
 
 
 # Per module: while it is open, a loop runs in this thread, which is in the way of other tests.
@@ -156,7 +203,7 @@ def open_notebook(lab: Lab, chromium: Any, screenshots: Path) -> Iterator[Callab
     """Opens a notebook of the given cells; nothing but loopback can be reached from its page."""
     contexts = []
 
-    def opened(name: str, *cells: str) -> Sheet:
+    def opened(name: str, *cells: str, kernel: str = "python3") -> Sheet:
         context = chromium.new_context(viewport={"width": 1200, "height": 900})
         contexts.append(context)
         sheet = Sheet(context.new_page(), screenshots)
@@ -169,7 +216,7 @@ def open_notebook(lab: Lab, chromium: Any, screenshots: Path) -> Iterator[Callab
                 route.abort()
 
         context.route(lambda url: not url.startswith(("data:", "blob:")), gate)
-        lab.write(name, *cells)
+        lab.write(name, *cells, kernel=kernel)
         sheet.page.goto(lab.address(name))
         sheet.page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
         sheet.page.wait_for_function(KERNEL_READY, timeout=60_000)
@@ -203,8 +250,15 @@ def _environment(home: Path) -> dict[str, str]:
         "JUPYTERLAB_SETTINGS_DIR": home / "settings",
         "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
     }
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    return {**kept, **{key: str(value) for key, value in folders.items()}, "PYTHONPATH": path}
+    return {
+        **kept,
+        **{k: str(folder) for k, folder in folders.items()},
+        "PYTHONPATH": _python_path(),
+    }
+
+
+def _python_path() -> str:
+    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
 
 def _free_port() -> int:

@@ -20,9 +20,9 @@ def test_the_start_notebook_lives_and_ends_well(open_notebook: Callable[..., Any
     place = {name: i for i, source in enumerate(cells) for name in _shown(source)}
     sheet = open_notebook("00_start_here.ipynb", *cells)
     sheet.run_all()
-    view = sheet.output(place["run"]).locator(".ddsched")
+    view = sheet.output(place["run"]).locator(".ddsched-view")
     view.get_by_role("status").filter(has_text="Running").wait_for(timeout=30_000)
-    view.get_by_text("local/judge-large").wait_for()
+    view.get_by_role("rowheader", name="local/judge-large").wait_for()
     sheet.page.wait_for_timeout(2_500)
     sheet.shoot("start-live", view)
 

@@ -318,3 +318,18 @@ def test_a_selection_that_something_overtook_is_stale() -> None:
     assert again.item == "sooner"
     assert queue.commit(again)
     assert len(queue) == 1
+
+
+def test_tags_are_told_of_every_flow_behind_a_gate_or_not() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.enqueue("fast", "f", weight=4.0)
+    queue.enqueue("slow", "s", weight=1.0)
+    first = queue.select()
+    assert first is not None
+    queue.close(first, "gate")
+    assert queue.tags() == {"fast": 0.25, "slow": 1.0}
+    second = queue.select()
+    assert second is not None
+    assert (second.flow, second.tag) == ("slow", queue.tags()["slow"])
+    queue.commit(second)
+    assert queue.tags() == {"fast": 0.25}

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 
 import pytest
 
+from ddsched_nb.aio.bus import EventBus
 from ddsched_nb.aio.statistics import RunStatistics
+from ddsched_nb.columns import Column
+from ddsched_nb.config import RunConfig
+from ddsched_nb.pipeline import Pipeline
+from ddsched_nb.record import RunRecord
 from ddsched_nb.views import live
 from ddsched_nb.wording import progress_line
 
@@ -27,9 +32,15 @@ class StillRun:
     def statistics(self) -> RunStatistics:
         return self.stats
 
+    events = EventBus()
+    record = RunRecord()
+    settings = RunConfig()
+    pipeline = Pipeline(columns=[Column("n", generate=list)])
+
     def pause(self) -> None: ...
     def resume(self) -> None: ...
     def cancel(self) -> None: ...
+    def adjust(self, **changes: object) -> None: ...
 
 
 def test_outside_a_kernel_a_run_is_one_line(stats: Make) -> None:

@@ -16,8 +16,14 @@ ROOT = Path(__file__).parents[2]
 CELLS = [
     """
 from ddsched_nb.aio.statistics import ColumnProgress, RunStatistics
+from ddsched_nb.aio.bus import EventBus
+from ddsched_nb.columns import Column
+from ddsched_nb.config import RunConfig
+from ddsched_nb.pipeline import Pipeline
+from ddsched_nb.record import RunRecord
 class StillRun:
-    done = True
+    done, events, record = True, EventBus(), RunRecord()
+    settings, pipeline = RunConfig(), Pipeline(columns=[Column("n", generate=list)])
     def statistics(self):
         column = ColumnProgress("topic", "writer", 40, 40, 0)
         return RunStatistics("finished", 40, 40, 0, 1, 1, (), (column,), (), 0, 1.0, 1.0, None)

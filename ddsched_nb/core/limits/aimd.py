@@ -95,6 +95,13 @@ class AIMDLimit:
         self._limit = cap if self.ceiling is None else min(self._limit, cap)
         self._cap = cap
 
+    def put(self, value: int, now: float) -> None:
+        """Goes there, and grows and falls from there as ever."""
+        self._limit = min(self._cap, value)
+        self._lowered_at = now
+        self._successes = 0
+        self._ramp_s = 0.0
+
     def forgive(self, now: float) -> None:
         """Grows again by itself."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 from ddsched_nb.core.model import Sample
+from ddsched_nb.errors import ConfigError
 
 Cooldown = Literal["always", "spent"]
 Signal = Literal["refusals", "latency"]
@@ -46,3 +47,26 @@ class Limit(Protocol):
     def forgive(self, now: float) -> None:
         """The refusals so far were for want of a quota per minute, and not of this limit's."""
         ...
+
+
+def put(limit: Limit, value: int, now: float) -> None:
+    """Puts a limit at a value, from which it moves on.
+
+    Args:
+        limit: The limit; one of your own needs a method `put(value, now)` for this.
+        value: Where to, at least 1; a limit never exceeds its cap.
+        now: The instant, in seconds on the caller's clock.
+
+    Raises:
+        ConfigError: The value is below 1, or the limit has no such method.
+    """
+    if value < 1:
+        raise ConfigError(f"a limit cannot be put at {value}; give at least 1")
+    method = getattr(limit, "put", None)
+    if method is None:
+        name = getattr(limit, "name", type(limit).__name__)
+        raise ConfigError(
+            f"a limit of the kind {name!r} cannot be put at {value}: it has no method "
+            "put(value, now); set the cap instead"
+        )
+    method(value, now)

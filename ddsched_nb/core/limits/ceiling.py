@@ -124,6 +124,15 @@ class CeilingLimit:
         self._cap = cap
         self._limit = min(self._limit, cap)
 
+    def put(self, value: int, now: float) -> None:
+        """Goes there, and takes it for what is served until a probe finds more."""
+        self._limit = self.ceiling = min(self._cap, value)
+        self._changed_at = now
+        self._step = self._gains = 0
+        self._lost_at, self._usual, self._gap = None, float(self._limit), _EARLY_PROBE
+        self._breath_until = -math.inf
+        self._plan_probe(now, self._service_s or self._pause_s or _UNKNOWN_S)
+
     def forgive(self, now: float) -> None:
         self.ceiling = self._lost_at = None
         self._changed_at = now

@@ -25,13 +25,14 @@ class FixedLimit:
         if cap < 1:
             raise ConfigError(f"cap of a fixed limit is {cap}; give at least 1")
         self._cap = cap
+        self._value = cap
         self._pause_s = pause_s
 
     def on_sample(self, sample: Sample) -> None:
         """Learns nothing."""
 
     def value(self, now: float) -> int:
-        return self._cap
+        return self._value
 
     def next_change(self, now: float) -> float:
         return math.inf
@@ -40,7 +41,11 @@ class FixedLimit:
         return self._pause_s
 
     def recap(self, cap: int) -> None:
-        self._cap = cap
+        self._cap = self._value = cap
+
+    def put(self, value: int, now: float) -> None:
+        """Stays there from now on, or at its cap if that is less."""
+        self._value = min(self._cap, value)
 
     def forgive(self, now: float) -> None:
         """Has learned nothing."""

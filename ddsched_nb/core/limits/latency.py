@@ -125,6 +125,12 @@ class LatencyLimit:
         self._base = min(self._base, cap)
         self._begin()
 
+    def put(self, value: int, now: float) -> None:
+        """Goes there, and compares its neighbours from there."""
+        self._base = min(self._cap, value)
+        self._rest_until = -math.inf
+        self._begin()
+
     def forgive(self, now: float) -> None:
         """Has learned nothing from refusals but where it is now, and goes on from there."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from ddsched_nb.core.limits.base import Cooldown, Limit, Signal
+from ddsched_nb.core.limits.base import Cooldown, Limit, Signal, put
 from ddsched_nb.core.model import OutcomeKind, Sample
 from ddsched_nb.errors import ConfigError
 
@@ -43,6 +43,10 @@ class _Around:
     def forgive(self, now: float) -> None:
         self._limit.forgive(now)
 
+    def put(self, value: int, now: float) -> None:
+        """Puts the limit inside there."""
+        put(self._limit, value, now)
+
 
 class RampLimit(_Around):
     """Lets no more than a rising number out, from 1 to what the limit says, for some time.
@@ -73,6 +77,11 @@ class RampLimit(_Around):
         if value >= full:
             return self._limit.next_change(now)
         return self._from + self._ramp_s * value / (full - 1)
+
+    def put(self, value: int, now: float) -> None:
+        """Puts the limit inside there, and ends the ramp."""
+        super().put(value, now)
+        self._ramp_s = 0.0
 
 
 class WindowLimit(_Around):
