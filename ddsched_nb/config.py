@@ -59,7 +59,7 @@ class Settings(BaseModel):
 
     def _settings(self) -> list[tuple[str, object, object]]:
         fields = type(self).model_fields
-        return [(name, getattr(self, name), field.default) for name, field in fields.items()]
+        return [(name, getattr(self, name, None), field.default) for name, field in fields.items()]
 
 
 class RequestAdmissionConfig(Settings):

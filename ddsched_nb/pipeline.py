@@ -19,7 +19,7 @@ from ddsched_nb.core.row import Batch
 from ddsched_nb.dag import Node, svg_graph, text_graph
 from ddsched_nb.errors import ConfigError
 from ddsched_nb.providers import Model, Provider
-from ddsched_nb.reprs import brief, html_table
+from ddsched_nb.reprs import brief, html_table, tell_whole
 
 Hook = Callable[[Batch], Any]
 BEFORE = "before_row_group"
@@ -97,6 +97,8 @@ class Pipeline:
 
     def __str__(self) -> str:
         return text_graph(self._nodes())
+
+    _repr_pretty_ = tell_whole
 
     def _repr_html_(self) -> str:
         picture = svg_graph(self._nodes(), title="columns of the pipeline")

@@ -10,8 +10,18 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Protocol
 
-__all__ = ["brief", "facts_html", "html_table", "settings_html", "settings_line", "text_table"]
+__all__ = [
+    "Printer",
+    "brief",
+    "facts_html",
+    "html_table",
+    "settings_html",
+    "settings_line",
+    "tell_whole",
+    "text_table",
+]
 
 # What a repr takes at the most.
 LINE = 200
@@ -159,3 +169,24 @@ def facts_html(caption: str, facts: Iterable[tuple[str, object]]) -> str:
     """
     rows = [(name, brief(value)) for name, value in facts]
     return html_table(("what", "value"), rows, caption=brief(caption))
+
+
+class Printer(Protocol):
+    """What IPython hands to `_repr_pretty_`.
+
+    Attributes:
+        stack: What is being shown, each thing inside of the one before.
+    """
+
+    stack: list[int]
+
+    def text(self, obj: str) -> None:
+        """Prints as it stands."""
+
+
+def tell_whole(shown: object, printer: Printer, cycle: bool) -> None:
+    """What a cell, or a line of a shell, shows of something: its table, not its one-line repr.
+
+    To be had as `_repr_pretty_`. Inside of other things the repr stays; a table would tear them.
+    """
+    printer.text(repr(shown) if cycle or len(printer.stack) > 1 else str(shown))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ddsched_nb.aio.statistics import RunStatistics
 from ddsched_nb.aio.usage import CallUsage
-from ddsched_nb.reprs import brief, html_table, text_table
+from ddsched_nb.reprs import brief, html_table, tell_whole, text_table
 
 if TYPE_CHECKING:
     from ddsched_nb.config import RunConfig
@@ -128,6 +128,8 @@ class RunSummary:
         if self.columns:
             lines += ["", text_table(_COLUMNS, self._column_cells())]
         return "\n".join(lines)
+
+    _repr_pretty_ = tell_whole
 
     def _repr_html_(self) -> str:
         first, *rest = self._lines()

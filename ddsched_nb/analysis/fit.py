@@ -28,7 +28,7 @@ from ddsched_nb.core.events import (
 from ddsched_nb.core.model import OutcomeKind, PoolKey
 from ddsched_nb.errors import RecordError
 from ddsched_nb.record import RunRecord
-from ddsched_nb.reprs import brief, html_table, text_table
+from ddsched_nb.reprs import brief, html_table, tell_whole, text_table
 
 __all__ = ["Fit", "FittedModel", "fit"]
 
@@ -128,6 +128,8 @@ class Fit(Mapping[str, tuple[EndpointProfile, ...]]):
 
     def __str__(self) -> str:
         return text_table(_HEADS, self._cells())
+
+    _repr_pretty_ = tell_whole
 
     def _repr_html_(self) -> str:
         return html_table(_HEADS, self._cells(), caption="what the record says of each model")

@@ -46,7 +46,7 @@ class Described(BaseModel):
             for name, field in fields.items()
             if get_origin(field.annotation) is not Literal or len(get_args(field.annotation)) > 1
         ]
-        return [(name, getattr(self, name), _default(fields[name])) for name in shown]
+        return [(name, getattr(self, name, None), _default(fields[name])) for name in shown]
 
 
 def _default(field: FieldInfo) -> object:

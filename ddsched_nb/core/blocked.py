@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ddsched_nb.core.model import DenyReason, FlowKey, ResourceKey
 from ddsched_nb.core.row_groups import BlockReason
-from ddsched_nb.reprs import html_table
+from ddsched_nb.reprs import Printer, html_table, tell_whole
 
 # More flows than so many are counted, not named.
 _NAMED = 8
@@ -153,6 +153,9 @@ class Blocked(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<Blocked: {self.cause}, {self.queued} queued, {self.running} running>"
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        tell_whole(self, printer, cycle)
 
     def _repr_html_(self) -> str:
         first, *rest = _lines(self)

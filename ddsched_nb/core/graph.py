@@ -12,7 +12,7 @@ from types import MappingProxyType
 from ddsched_nb.core.model import ColumnSpec
 from ddsched_nb.dag import Node, svg_graph, text_graph
 from ddsched_nb.errors import CycleError, DuplicateOutputError, UnknownColumnError
-from ddsched_nb.reprs import brief
+from ddsched_nb.reprs import brief, tell_whole
 
 _NO_NOTES: Mapping[str, str] = MappingProxyType({})
 
@@ -46,6 +46,8 @@ class ColumnGraph:
 
     def __str__(self) -> str:
         return text_graph(self.nodes())
+
+    _repr_pretty_ = tell_whole
 
     def _repr_html_(self) -> str:
         return f'<div style="overflow-x: auto">{svg_graph(self.nodes(), title="columns")}</div>'

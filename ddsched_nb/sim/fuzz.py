@@ -19,7 +19,7 @@ from ddsched_nb.clients.profile import EndpointProfile, Fault
 from ddsched_nb.config import RunConfig
 from ddsched_nb.engine import StandIns
 from ddsched_nb.errors import DdschedError
-from ddsched_nb.reprs import brief, facts_html
+from ddsched_nb.reprs import brief, facts_html, tell_whole
 from ddsched_nb.run import Run
 from ddsched_nb.sim.apart import apart
 from ddsched_nb.sim.chaos import (
@@ -101,6 +101,8 @@ class FuzzFailure:
     def __str__(self) -> str:
         return f"<FuzzFailure: {self.broken[0]}\n  {self.command}>"
 
+    _repr_pretty_ = tell_whole
+
     def _repr_html_(self) -> str:
         facts = [*(("broken", law) for law in self.broken), ("again", self.command)]
         return facts_html(f"{self.target}, seed {self.seed}: a law is broken", facts)
@@ -131,6 +133,8 @@ class FuzzReport:
     def __str__(self) -> str:
         broken = "no law broken" if self.failure is None else str(self.failure)
         return f"<{self._judged()}; {broken}>"
+
+    _repr_pretty_ = tell_whole
 
     def _repr_html_(self) -> str:
         failure = "" if self.failure is None else self.failure._repr_html_()
