@@ -23,6 +23,7 @@ import vl_convert
 
 import ddsched_nb as dd
 from ddsched_nb import charts
+from ddsched_nb.core.model import LLM_WAIT, SUBMISSION, FlowKey, Lease
 from ddsched_nb.views.renderer import draw
 
 THEMES: Final = {"light": ("#ffffff", "#212121"), "dark": ("#111111", "#e0e0e0")}
@@ -81,7 +82,63 @@ def trial() -> Any:
     return charts.trial(dd.try_limit("aimd", profile, seconds=1_800.0, cap=128), profile)
 
 
-PICTURES: Final[tuple[Callable[[], list[Picture]], ...]] = (chart_pictures,)
+def table_pictures() -> list[Picture]:
+    """What objects show of themselves in a notebook."""
+    shown: dict[str, Callable[[], Any]] = {
+        "pipeline": lambda: dd.find_workload("diamond").pipeline,
+        "pipeline_wide": wide_pipeline,
+        "graph": lambda: wide_pipeline().graph(["cars"]),
+        "workload": lambda: dd.find_workload("tight"),
+        "run_config": lambda: dd.RunConfig(buffer_size=64, row_groups=3),
+        "request_admission_config": lambda: dd.RequestAdmissionConfig(limit="aimd"),
+        "model": lambda: dd.Model("judge", provider="local", max_parallel_requests=8),
+        "profile": lambda: dd.EndpointProfile(
+            model="m", capacity=64, shapes=(dd.Sine(period_s=600),)
+        ),
+        "metadata": lambda: dd.SchedulingMetadata.model("local", "judge", weight=8),
+        "lease": lease,
+        "run_statistics": lambda: finished_run().statistics(),
+        "pool_statistics": lambda: finished_run().statistics().pools[0],
+        "capacity_plan": lambda: finished_run().capacity_plan(),
+        "summary": lambda: simulated("dropped-rows").result.summary,
+        "record": lambda: dd.RunRecord(simulated("tight").events),
+        "simulated_record": lambda: simulated("tight"),
+        "timelines": lambda: dd.task_timelines(simulated("diamond")),
+        "timeline": lambda: dd.task_timelines(simulated("diamond"))[0],
+        "idle_report": lambda: dd.explain_idle(simulated("diamond")),
+        "metrics": lambda: dd.metrics(simulated("diamond")),
+        "pace": lambda: dd.metrics(simulated("diamond")).run,
+        "fit": lambda: dd.fit(simulated("tight")),
+        "comparison_table": comparison,
+    }
+    return [(name, lambda make=make: make()._repr_html_()) for name, make in shown.items()]
+
+
+def wide_pipeline() -> dd.Pipeline:
+    """Columns whose lines pass layers, and one whose name is long."""
+    needs = {
+        "pitch": ["cars"],
+        "question": ["cars", "pitch"],
+        "answer": ["question"],
+        "a column with a name of many words": ["pitch"],
+        "rating": ["pitch", "answer", "a column with a name of many words"],
+    }
+    return dd.Pipeline(columns=[dd.Column(n, generate=list, needs=of) for n, of in needs.items()])
+
+
+def lease() -> Lease:
+    """A lease of which a unit is borrowed."""
+    flow = FlowKey("model", ("local", "judge", "chat"))
+    return Lease(7, 1, flow, ((SUBMISSION, 1), (LLM_WAIT, 1)), "answer/0/3", ((SUBMISSION, 1),))
+
+
+@cache
+def finished_run() -> dd.Run:
+    """A run against endpoints in this process."""
+    return dd.start(dd.find_workload("diamond").pipeline, rows=4).wait()
+
+
+PICTURES: Final[tuple[Callable[[], list[Picture]], ...]] = (chart_pictures, table_pictures)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

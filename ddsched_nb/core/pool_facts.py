@@ -107,7 +107,7 @@ class PoolStatistics(NamedTuple):
 
     def _repr_html_(self) -> str:
         shown = ((name, getattr(self, name)) for name in self._fields if name != "pool")
-        named = [(name.replace("_", " "), value) for name, value in shown if value != ()]
+        named = [(name.replace("_", " "), _shown(value)) for name, value in shown if value != ()]
         return facts_html(self.pool.label, named)
 
 
@@ -119,3 +119,9 @@ def pools_html(found: Iterable[PoolStatistics], caption: str) -> str:
         for p in found
     ]
     return html_table(heads, rows, caption=caption)
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else value

@@ -107,9 +107,9 @@ def _layers(bars: list[dict[str, Any]], lanes: list[str], columns: list[str]) ->
 
     stroke = alt.Stroke("column:N", scale=colours(columns), legend=None)
     layers = [
-        phase("queued").mark_rule(strokeWidth=1, opacity=0.8),
+        phase("queued").mark_rule(strokeWidth=1),
         # A stroke, so that what took next to no time is seen as well.
-        phase("started").encode(stroke=stroke).mark_bar(opacity=0.4, strokeWidth=1),
+        phase("started").encode(stroke=stroke).mark_bar(opacity=0.55, strokeWidth=1),
         phase("at its model").encode(stroke=stroke).mark_bar(strokeWidth=1),
     ]
     if any(bar["phase"] == "failed" for bar in bars):
