@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import operator
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -15,6 +15,7 @@ import msgspec
 from ddsched_nb.core.events import EVENTS, Event
 from ddsched_nb.core.story import TaskStory, find_task, tell
 from ddsched_nb.errors import RecordError
+from ddsched_nb.reprs import html_table
 
 E = TypeVar("E", bound=Event)
 
@@ -75,6 +76,12 @@ class RunRecord:
     def __repr__(self) -> str:
         cut = ", truncated" if self.truncated else ""
         return f"<RunRecord: {len(self._events)} events{cut}>"
+
+    def _repr_html_(self) -> str:
+        kinds = Counter(type(event).__name__ for event in self._events)
+        cut = ", truncated" if self.truncated else ""
+        caption = f"run record: {len(self._events):,} events{cut}"
+        return html_table(("kind of event", "events"), kinds.most_common(), caption=caption)
 
     @property
     def events(self) -> Sequence[Event]:
