@@ -46,8 +46,7 @@ TOPICS: Final = (
     Topic(
         "Row groups that go up and down again",
         "The second of two models is closed for the first 60 ms, while the first goes on. Many "
-        "open row groups pile up what nobody can work on yet. A number that suits is as good as "
-        "an adaptive one, for whoever knows it.",
+        "open row groups pile up what nobody can work on yet.",
         {
             "adaptive": "both-ways/adaptive",
             "one open": "both-ways/fixed-one",
