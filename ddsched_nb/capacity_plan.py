@@ -17,7 +17,7 @@ from ddsched_nb.core.resolver import DEFAULT_LOCAL_SLOTS, model_resource
 from ddsched_nb.engine import Engine
 from ddsched_nb.pipeline import Pipeline
 from ddsched_nb.record import RunRecord
-from ddsched_nb.reprs import html_table, text_table
+from ddsched_nb.reprs import html_table, tell_whole, text_table
 
 __all__ = ["CapacityPlan", "CapacityValue", "capacity_plan"]
 
@@ -62,7 +62,12 @@ class CapacityPlan:
         raise KeyError(name)
 
     def __repr__(self) -> str:
+        return f"<CapacityPlan: {len(self.values)} numbers that bound the run>"
+
+    def __str__(self) -> str:
         return text_table(_HEADS, self._cells())
+
+    _repr_pretty_ = tell_whole
 
     def _repr_html_(self) -> str:
         return html_table(_HEADS, self._cells(), caption="what bounds this run, and why")

@@ -20,6 +20,7 @@ from ddsched_nb.core.model import ColumnSpec, Domain, Granularity, PoolKey
 from ddsched_nb.core.row import Row
 from ddsched_nb.errors import ConfigError
 from ddsched_nb.prompts import Condition
+from ddsched_nb.reprs import brief
 
 
 class Skip:
@@ -41,7 +42,7 @@ class Skip:
 
     def __repr__(self) -> str:
         what = self.when if isinstance(self.when, str) else facts.function_name(self.when)
-        return f"Skip({what!r})"
+        return brief(f"Skip({what!r})")
 
 
 class BaseColumn:
@@ -188,7 +189,7 @@ class Column(BaseColumn):
         self.place = None if run_in is None else self._checked_place(run_in)
 
     def __repr__(self) -> str:
-        return f"Column({self.name!r}, needs={list(self.spec.needs)!r})"
+        return brief(f"Column({self.name!r}, needs={list(self.spec.needs)!r})")
 
     def metadata(self, pools: Mapping[str, PoolKey]) -> SchedulingMetadata:
         """How it is scheduled."""

@@ -19,6 +19,7 @@ from pydantic import (
 from ddsched_nb.core.limits import OwnLimit
 from ddsched_nb.core.own_policy import OwnTaskPolicy
 from ddsched_nb.errors import ConfigError
+from ddsched_nb.reprs import settings_html, settings_line
 
 # Data Designer's ThrottleConfig, which its pull request 661 replaced, and what holds its place.
 THROTTLE_FIELDS = {
@@ -46,6 +47,19 @@ class Settings(BaseModel):
             super().__init__(**fields)
         except ValidationError as error:
             raise ConfigError(_explain(type(self), error)) from None
+
+    def __repr__(self) -> str:
+        return settings_line(type(self).__name__, self._settings())
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _repr_html_(self) -> str:
+        return settings_html(type(self).__name__, self._settings())
+
+    def _settings(self) -> list[tuple[str, object, object]]:
+        fields = type(self).model_fields
+        return [(name, getattr(self, name, None), field.default) for name, field in fields.items()]
 
 
 class RequestAdmissionConfig(Settings):

@@ -14,6 +14,7 @@ from ddsched_nb.core.model import Granularity, PoolKey
 from ddsched_nb.core.row import Batch, Row
 from ddsched_nb.errors import CallFailed, ConfigError, ProviderError
 from ddsched_nb.prompts import PromptTemplate
+from ddsched_nb.reprs import brief
 
 Prompt = str | Callable[[Row], Any]
 # An embedding request of so many texts is quick, and few enough to be worth repeating.
@@ -55,7 +56,9 @@ class AskingColumn(BaseColumn):
 
     def __repr__(self) -> str:
         needs = list(self.spec.needs)
-        return f"{type(self).__name__}({self.name!r}, model={self.models[0]!r}, needs={needs!r})"
+        return brief(
+            f"{type(self).__name__}({self.name!r}, model={self.models[0]!r}, needs={needs!r})"
+        )
 
     def metadata(self, pools: Mapping[str, PoolKey]) -> SchedulingMetadata:
         """How it is scheduled."""

@@ -16,12 +16,19 @@ from ddsched_nb.core.graph import ColumnGraph
 from ddsched_nb.core.metadata import ModelCapacity, SchedulingMetadata, merge_aliases
 from ddsched_nb.core.model import ColumnSpec, ModelKey
 from ddsched_nb.core.row import Batch
+from ddsched_nb.dag import Node, svg_graph, text_graph
 from ddsched_nb.errors import ConfigError
 from ddsched_nb.providers import Model, Provider
+from ddsched_nb.reprs import brief, html_table, tell_whole
 
 Hook = Callable[[Batch], Any]
 BEFORE = "before_row_group"
 AFTER = "after_row_group"
+_SERVES = {
+    "cell": "a row",
+    "root": "a row group, from scratch",
+    "batch": "a row group, with its inputs",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,32 @@ class Pipeline:
 
     def __repr__(self) -> str:
         names = ", ".join(column.name for column in self.columns)
-        return f"<Pipeline: {names}>"
+        return brief(f"<Pipeline: {names}>")
+
+    def __str__(self) -> str:
+        return text_graph(self._nodes())
+
+    _repr_pretty_ = tell_whole
+
+    def _repr_html_(self) -> str:
+        picture = svg_graph(self._nodes(), title="columns of the pipeline")
+        rows = [
+            (
+                column.name,
+                ", ".join(column.spec.needs) or "-",
+                ", ".join(column.models) or "-",
+                _SERVES[column.spec.granularity],
+                self.metadata(column).flow_key.label,
+            )
+            for column in self.columns
+        ]
+        heads = ("column", "needs", "models", "a task serves", "flow")
+        table = html_table(heads, rows, caption="columns of the pipeline")
+        return f'<div style="overflow-x: auto">{picture}</div>{table}'
+
+    def _nodes(self) -> list[Node]:
+        notes = {column.name: ", ".join(column.models) for column in self.columns}
+        return self.graph(self._open_needs()).nodes(notes)
 
     def with_providers(self, providers: Iterable[Provider]) -> Pipeline:
         """The same work, asked of others: providers of the same names take the place of these."""
@@ -180,11 +212,13 @@ class Pipeline:
 
     def _check_columns(self) -> None:
         # Needs nobody here provides may come from an input table: that is checked at the start.
+        self.graph(self._open_needs())
+
+    def _open_needs(self) -> list[str]:
+        """What an input table must provide."""
         made = {output for column in self.columns for output in column.spec.outputs}
-        open_needs = {
-            need for column in self.columns for need in column.spec.needs if need not in made
-        }
-        self.graph(sorted(open_needs))
+        needs = (need for column in self.columns for need in column.spec.needs)
+        return sorted({need for need in needs if need not in made})
 
 
 def _checked_hook(name: str, hook: object) -> Hook | None:

@@ -15,6 +15,7 @@ from ddsched_nb.clients.keys import ApiKey
 from ddsched_nb.clients.profile import EndpointProfile
 from ddsched_nb.core.model import Domain, ModelKey, PoolKey
 from ddsched_nb.errors import ConfigError
+from ddsched_nb.reprs import brief, facts_html
 
 DEFAULT_CAP = 32
 
@@ -108,7 +109,8 @@ class SimulatedProvider:
         self.timeout_s = timeout_s
 
     def __repr__(self) -> str:
-        return f"SimulatedProvider({self.name!r}, {[profile.model for profile in self.profiles]})"
+        models = [profile.model for profile in self.profiles]
+        return brief(f"SimulatedProvider({self.name!r}, {models})")
 
     def client(self) -> ModelClient:
         """A new client; belongs to one run."""
@@ -217,6 +219,20 @@ class Model:
             f"Model({self.alias!r}, provider={self.provider!r}, id={self.model_id!r}, "
             f"max_parallel_requests={self.max_parallel_requests})"
         )
+
+    def _repr_html_(self) -> str:
+        facts = [
+            ("provider", self.provider),
+            ("id", self.model_id),
+            ("domain", self.domain),
+            ("max_parallel_requests", self.max_parallel_requests),
+            ("requests_per_minute", self.requests_per_minute),
+            ("tokens_per_minute", self.tokens_per_minute),
+            ("healthcheck", self.healthcheck),
+            ("prices", self.prices),
+        ]
+        shown = [(name, "-" if value is None else value) for name, value in facts]
+        return facts_html(f"model {self.alias}", shown)
 
     def with_cap(self, max_parallel_requests: int) -> Model:
         """The same model with another cap."""

@@ -10,8 +10,22 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Protocol
 
-__all__ = ["html_table", "text_table"]
+__all__ = [
+    "Printer",
+    "brief",
+    "facts_html",
+    "html_table",
+    "settings_html",
+    "settings_line",
+    "tell_whole",
+    "text_table",
+]
+
+# What a repr takes at the most.
+LINE = 200
+
 
 # Counts, amounts and shares, also as "8 of 32" and "1,024 / 2,048"; "-" and "" stand for no number.
 _NUMBER = re.compile(r"[-+]?[\d,.]+(?:e[-+]?\d+)?\s?(?:%|s|ms)?(?:\s(?:of|/)\s[\d,.]+)?|-?")
@@ -115,3 +129,64 @@ def _row(cells: list[str], right: list[bool]) -> str:
 def _style(right: bool) -> str:
     # JupyterLab sets every cell to the right unless a cell says otherwise.
     return f' style="text-align: {"right" if right else "left"}"'
+
+
+def brief(text: object, width: int = LINE) -> str:
+    """A text in one line, cut to a width; three dots show that something was cut."""
+    line = _one_line(text)
+    return line if len(line) <= width else line[: width - 3] + "..."
+
+
+def settings_line(name: str, fields: Iterable[tuple[str, object, object]]) -> str:
+    """Settings in one line: only what differs from its default.
+
+    Args:
+        name: Whose settings they are.
+        fields: Name, value and default of each.
+    """
+    changed = [f"{field}={value!r}" for field, value, default in fields if value != default]
+    return brief(f"{name}({', '.join(changed)})")
+
+
+def settings_html(name: str, fields: Iterable[tuple[str, object, object]]) -> str:
+    """Settings as a table; those that differ from their default come first.
+
+    Args:
+        name: Whose settings they are.
+        fields: Name, value and default of each.
+    """
+    ordered = sorted(fields, key=lambda field: field[1] == field[2])
+    rows = [(field, brief(value), brief(default)) for field, value, default in ordered]
+    return html_table(("setting", "value", "default"), rows, caption=name)
+
+
+def facts_html(caption: str, facts: Iterable[tuple[str, object]]) -> str:
+    """A table of facts, one a line.
+
+    Args:
+        caption: What they are about.
+        facts: Name and value of each.
+    """
+    rows = [(name, brief(value)) for name, value in facts]
+    return html_table(("what", "value"), rows, caption=brief(caption))
+
+
+class Printer(Protocol):
+    """What IPython hands to `_repr_pretty_`.
+
+    Attributes:
+        stack: What is being shown, each thing inside of the one before.
+    """
+
+    stack: list[int]
+
+    def text(self, obj: str) -> None:
+        """Prints as it stands."""
+
+
+def tell_whole(shown: object, printer: Printer, cycle: bool) -> None:
+    """What a cell, or a line of a shell, shows of something: its table, not its one-line repr.
+
+    To be had as `_repr_pretty_`. Inside of other things the repr stays; a table would tear them.
+    """
+    printer.text(repr(shown) if cycle or len(printer.stack) > 1 else str(shown))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ddsched_nb.aio.statistics import RunStatistics
 from ddsched_nb.aio.usage import CallUsage
-from ddsched_nb.reprs import html_table, text_table
+from ddsched_nb.reprs import brief, html_table, tell_whole, text_table
 
 if TYPE_CHECKING:
     from ddsched_nb.config import RunConfig
@@ -119,12 +119,17 @@ class RunSummary:
     elapsed_s: float
 
     def __repr__(self) -> str:
+        return brief(f"<RunSummary: {self._lines()[0]}>")
+
+    def __str__(self) -> str:
         lines = self._lines()
         if self.models:
             lines.append(text_table(_MODELS, self._model_cells()))
         if self.columns:
             lines += ["", text_table(_COLUMNS, self._column_cells())]
         return "\n".join(lines)
+
+    _repr_pretty_ = tell_whole
 
     def _repr_html_(self) -> str:
         first, *rest = self._lines()

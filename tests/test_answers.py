@@ -131,15 +131,15 @@ async def test_tokens_and_money_are_summed_by_column(endpoint: dd.EmbeddedEndpoi
     assert tokens == summary.models[0].tokens
     assert a.cost == pytest.approx((a.prompt_tokens * 2 + a.completion_tokens * 8) / 1e6)
     assert summary.cost == (("EUR", pytest.approx((a.cost or 0) + (b.cost or 0))),)
-    assert "cost: " in repr(summary)
-    assert "EUR" in repr(summary)
+    assert "cost: " in str(summary)
+    assert "EUR" in str(summary)
 
 
 async def test_without_prices_no_money_is_shown(endpoint: dd.EmbeddedEndpoint) -> None:
     column = dd.ModelColumn("a", model="judge", prompt="Ask {{ topic }}.")
     run = await dd.start(pipeline(endpoint, column), table=TABLE)
     assert run.summary().cost == ()
-    assert "cost:" not in repr(run.summary())
+    assert "cost:" not in str(run.summary())
 
 
 @pytest.mark.parametrize(

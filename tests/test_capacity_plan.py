@@ -47,7 +47,7 @@ async def test_f14_every_value_says_where_it_comes_from() -> None:
     assert found["row groups"].source.startswith("adaptive")
     with pytest.raises(KeyError):
         _ = found["nothing"]
-    assert "the least of its aliases" in repr(found)
+    assert "the least of its aliases" in str(found)
     assert "the least of its aliases" in found._repr_html_()
 
 

@@ -31,7 +31,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     ),
     "02_request_admission_aimd": (
         *("c01", "c03", "c15"),
-        "runs = {f'tight, {kind}': dd.simulate('tight', under(kind)) for kind in ('aimd', 'ceiling')}",
+        "kinds = ('aimd', 'ceiling')",
+        "runs = {f'tight, {kind}': dd.simulate('tight', under(kind)) for kind in kinds}",
     ),
     "03_adaptive_row_groups": ("c01", "c03", "c05", "runs = {'adaptive': run('adaptive')}"),
     "06_your_own_policy": (

@@ -22,7 +22,7 @@ SOURCES = Path(__file__).parents[1] / PACKAGE
 # A module imports lower floors, its own folder, and what stands before it on its own floor.
 # Imports for annotations count: a name in an annotation is knowledge too.
 FLOORS = (
-    ("errors", "reprs"),
+    ("errors", "reprs", "dag"),
     ("core",),
     ("record", "table", "clients", "store"),
     ("aio", "analysis"),

@@ -49,7 +49,7 @@ async def test_a_run_ends_after_its_time_and_keeps_what_is_finished() -> None:
     assert list(run.to_pandas().index) == [0, 1, 2, 3]
     summary = run.summary()
     assert (summary.finished, summary.open, summary.limits.run_timeout_s) == (4, 4, 0.3)
-    assert "of at most 0.3 s" in repr(summary)
+    assert "of at most 0.3 s" in str(summary)
 
 
 async def test_a_dead_endpoint_ends_the_run_early(closed_port: str) -> None:
@@ -107,7 +107,7 @@ async def test_a_spent_retry_budget_drops_at_once(closed_port: str) -> None:
     assert summary.dropped == 30
     assert (summary.limits.retries, summary.limits.retry_budget) == (7, 7)
     assert summary.models[0].requests == 30 + 7
-    assert "7 of at most 7 retries" in repr(summary)
+    assert "7 of at most 7 retries" in str(summary)
 
 
 # --- healthchecks ---------------------------------------------------------------------------
@@ -130,7 +130,7 @@ async def test_a_healthcheck_fails_before_anything_runs(closed_port: str) -> Non
         await asyncio.wait_for(run._await(), 10)
     assert run.state == "failed"
     assert not ran
-    assert "nothing was run" in repr(run.summary())
+    assert "nothing was run" in str(run.summary())
 
 
 async def test_a_wrong_model_id_is_said_before_the_first_row() -> None:

@@ -72,8 +72,8 @@ async def test_a_finished_store_is_not_done_again(tmp_path: Path) -> None:
     assert len(calls) == ROWS
     summary = run.summary()
     assert (summary.finished, summary.dropped, summary.restored) == (20, 3, 20)
-    assert "20 of 23 rows finished (20 of them from the store), 3 dropped" in repr(summary)
-    assert "3 x m: RowDropped" in repr(summary)
+    assert "20 of 23 rows finished (20 of them from the store), 3 dropped" in str(summary)
+    assert "3 x m: RowDropped" in str(summary)
 
 
 async def test_a_failed_run_goes_on_where_it_was(tmp_path: Path) -> None:

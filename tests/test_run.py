@@ -378,7 +378,7 @@ async def test_a_generator_that_cancels_itself_drops_its_row_and_says_so() -> No
 
 async def test_no_rows_and_no_models_make_a_summary_of_one_line() -> None:
     run = await dd.start(dd.Pipeline(columns=[dd.Column("n", generate=list)]), rows=0)
-    assert repr(run.summary()) == "finished: 0 of 0 rows finished, 0 dropped"
+    assert str(run.summary()) == "finished: 0 of 0 rows finished, 0 dropped"
 
 
 async def test_two_runs_go_on_side_by_side_and_aliases_share_the_least_cap() -> None:

@@ -20,7 +20,7 @@ from ddsched_nb.aio.reporters import RequestReporter
 from ddsched_nb.core.limits import CeilingLimit, Limit, OwnLimit, limit_from
 from ddsched_nb.core.model import Domain, Outcome, Permit, PoolKey, ReleaseStatus
 from ddsched_nb.core.pacing import Pacing
-from ddsched_nb.core.pool_facts import Budget, PoolStatistics
+from ddsched_nb.core.pool_facts import Budget, PoolStatistics, pools_html
 from ddsched_nb.core.pressure import PoolLoad
 from ddsched_nb.core.request_admission import RequestAdmission
 from ddsched_nb.errors import AdmissionClosed, ConfigError, QueueTimeout
@@ -64,6 +64,9 @@ class RequestLimiter:
 
     def __repr__(self) -> str:
         return f"<RequestLimiter: {self.permits} in flight, {self.waiting} waiting>"
+
+    def _repr_html_(self) -> str:
+        return pools_html(map(self.statistics, sorted(self.pools)), "request limiter")
 
     def use_account(self, provider: str, account: Account) -> None:
         """Says where the pools of a provider are, before they are registered.
@@ -335,7 +338,7 @@ class RequestLimiter:
         """How a pool stands. Asking changes nothing."""
         place = self._place(pool)
         found = place.member.account.admission.statistics(place.pool, self._at())
-        return found if place.pool == pool else found._replace(pool=pool)
+        return found._replace(pool=pool)
 
     def load(self, pool: PoolKey, now: float) -> PoolLoad:
         """How a pool stands, as far as a scheduler needs to know."""
@@ -385,13 +388,11 @@ class RequestLimiter:
 
     def _running_loop(self, account: Account) -> asyncio.AbstractEventLoop:
         loop = account.loop or account.running_loop()
-        if self._loop is None:
-            self._loop = loop
+        self._loop = self._loop or loop
         return loop
 
     def _now(self) -> float:
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
+        self._loop = self._loop or asyncio.get_running_loop()
         return self._loop.time()
 
     def _at(self) -> float:

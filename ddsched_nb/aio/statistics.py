@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ddsched_nb.aio.progress import RowError
-from ddsched_nb.core.pool_facts import PoolStatistics
+from ddsched_nb.core.pool_facts import PoolStatistics, pools_html
+from ddsched_nb.reprs import brief, html_table
 
 RunState = Literal[
     "running", "paused", "cancelling", "finished", "failed", "cancelled", "stalled", "timed_out"
@@ -110,3 +111,16 @@ class RunStatistics:
     idle: tuple[tuple[str, int], ...] = ()
     errors: tuple[RowError, ...] = ()
     events_lost: int = 0
+
+    def __repr__(self) -> str:
+        return brief(
+            f"<RunStatistics: {self.state}, {self.rows_finished} of {self.rows} rows finished, "
+            f"{self.rows_dropped} dropped, {self.elapsed_s:.2f} s>"
+        )
+
+    def _repr_html_(self) -> str:
+        columns = [(c.name, c.model or "-", c.done, c.total, c.running) for c in self.columns]
+        heads = ("column", "model", "done", "of", "running")
+        caption = f"{self.state}: {self.rows_finished} of {self.rows} rows finished"
+        shown = html_table(heads, columns, caption=caption)
+        return shown + (pools_html(self.pools, "slots of each model") if self.pools else "")

@@ -16,7 +16,7 @@ from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import LLM_WAIT, OutcomeKind
 from ddsched_nb.errors import ConfigError, RecordError
 from ddsched_nb.record import RunRecord
-from ddsched_nb.reprs import html_table, text_table
+from ddsched_nb.reprs import brief, html_table, tell_whole, text_table
 
 __all__ = ["Comparison", "Figure", "compare"]
 
@@ -95,18 +95,26 @@ class Comparison:
     lines: tuple[Compared, ...]
 
     def __repr__(self) -> str:
+        return brief(f"<Comparison: {', '.join(self._walls())}>")
+
+    def __str__(self) -> str:
         return text_table(_HEADS, self._cells())
+
+    _repr_pretty_ = tell_whole
 
     def _repr_html_(self) -> str:
         return html_table(_HEADS, self._cells(), caption="runs side by side")
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        shown = {"text/plain": repr(self), "text/html": self._repr_html_()}
+        shown = {"text/plain": str(self), "text/html": self._repr_html_()}
         try:
             from ddsched_nb.views.comparison import drawn
         except ImportError:  # without the extra `lab` there are no charts
             return shown
         return shown | {"text/html": shown["text/html"] + drawn(self)}
+
+    def _walls(self) -> list[str]:
+        return [f"{line.name} {line.wall_s.median:.2f} s" for line in self.lines]
 
     def _cells(self) -> list[tuple[str, ...]]:
         return [self._line(line) for line in self.lines]

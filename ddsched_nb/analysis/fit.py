@@ -28,7 +28,7 @@ from ddsched_nb.core.events import (
 from ddsched_nb.core.model import OutcomeKind, PoolKey
 from ddsched_nb.errors import RecordError
 from ddsched_nb.record import RunRecord
-from ddsched_nb.reprs import text_table
+from ddsched_nb.reprs import brief, html_table, tell_whole, text_table
 
 __all__ = ["Fit", "FittedModel", "fit"]
 
@@ -94,6 +94,9 @@ class FittedModel:
         )
 
 
+_HEADS = ("model", "calls", "mean s", "p95 s", "capacity", "refused", "failed", "overhead")
+
+
 class Fit(Mapping[str, tuple[EndpointProfile, ...]]):
     """The profiles of each provider, from a record. What `simulate(profiles=...)` takes.
 
@@ -121,8 +124,18 @@ class Fit(Mapping[str, tuple[EndpointProfile, ...]]):
         return len(self._profiles)
 
     def __repr__(self) -> str:
-        heads = ("model", "calls", "mean s", "p95 s", "capacity", "refused", "failed", "overhead")
-        rows = [
+        return brief(f"<Fit of {', '.join(model.pool.label for model in self.models)}>")
+
+    def __str__(self) -> str:
+        return text_table(_HEADS, self._cells())
+
+    _repr_pretty_ = tell_whole
+
+    def _repr_html_(self) -> str:
+        return html_table(_HEADS, self._cells(), caption="what the record says of each model")
+
+    def _cells(self) -> list[tuple[object, ...]]:
+        return [
             (
                 model.pool.label,
                 model.calls,
@@ -135,7 +148,6 @@ class Fit(Mapping[str, tuple[EndpointProfile, ...]]):
             )
             for model in self.models
         ]
-        return text_table(heads, rows)
 
     def knowing(self, model: str, **fields: object) -> Fit:
         """The same, but for what is known better than any record can say.

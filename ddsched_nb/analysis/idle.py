@@ -34,7 +34,7 @@ from ddsched_nb.analysis.idle_tasks import Claim, TaskBook
 from ddsched_nb.core import events as ev
 from ddsched_nb.errors import RecordError
 from ddsched_nb.record import RunRecord
-from ddsched_nb.reprs import html_table, text_table
+from ddsched_nb.reprs import brief, html_table, tell_whole, text_table
 
 __all__ = ["IdleReport", "ResourceIdle", "explain_events", "explain_idle"]
 
@@ -114,10 +114,22 @@ class IdleReport:
         return (self.scheduler if name in self.scheduler else self.requests)[name]
 
     def __repr__(self) -> str:
+        return brief(f"<IdleReport: {', '.join(self._foremost()) or 'nothing was idle'}>")
+
+    def __str__(self) -> str:
         return text_table(_HEADS, self._cells())
+
+    _repr_pretty_ = tell_whole
 
     def _repr_html_(self) -> str:
         return html_table(_HEADS, self._cells(), caption="why slots were idle")
+
+    def _foremost(self) -> list[str]:
+        return [
+            f"{found.name} {found.share(cause):.0%} {cause}"
+            for found in self.resources
+            for cause in list(found.causes)[:1]
+        ]
 
     @property
     def resources(self) -> tuple[ResourceIdle, ...]:

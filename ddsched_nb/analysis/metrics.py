@@ -20,7 +20,7 @@ from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import SHARED, OutcomeKind
 from ddsched_nb.errors import RecordError
 from ddsched_nb.record import RunRecord
-from ddsched_nb.reprs import html_table, text_table
+from ddsched_nb.reprs import brief, html_table, tell_whole, text_table
 
 __all__ = ["Metrics", "ResourceMetrics", "Waits", "metrics", "useful_utilization"]
 
@@ -110,10 +110,19 @@ class Metrics:
     run: RunPace
 
     def __repr__(self) -> str:
+        return brief(f"<Metrics: utilization of {', '.join(self._used())}>")
+
+    def __str__(self) -> str:
         return text_table(_HEADS, self._cells())
+
+    _repr_pretty_ = tell_whole
 
     def _repr_html_(self) -> str:
         return html_table(_HEADS, self._cells(), caption="how busy everything was")
+
+    def _used(self) -> list[str]:
+        found = (*self.scheduler.values(), *self.requests.values())
+        return [f"{each.name} {each.utilization:.3f}" for each in found]
 
     def _cells(self) -> list[tuple[str, ...]]:
         return [

@@ -16,7 +16,7 @@ from ddsched_nb.analysis.task_ids import group_of
 from ddsched_nb.analysis.waits import Waits
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import OutcomeKind
-from ddsched_nb.reprs import html_table, text_table
+from ddsched_nb.reprs import html_table, tell_whole, text_table
 
 __all__ = ["RunPace", "run_pace"]
 
@@ -57,7 +57,12 @@ class RunPace:
     root_debt: int
 
     def __repr__(self) -> str:
+        return f"<RunPace: {self.rows} rows in {self.wall_s:.2f} s, {self.refusals} refusals>"
+
+    def __str__(self) -> str:
         return text_table(_HEADS, self._cells())
+
+    _repr_pretty_ = tell_whole
 
     def _repr_html_(self) -> str:
         return html_table(_HEADS, self._cells(), caption="how the run went")

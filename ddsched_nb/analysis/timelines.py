@@ -6,16 +6,20 @@ made several calls) is told by the first and the last of them, and by how often.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from ddsched_nb.core import events as ev
 from ddsched_nb.record import RunRecord
+from ddsched_nb.reprs import brief, html_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TaskTimeline", "Timelines", "task_timelines"]
+_SHOWN = 10
+
+__all__ = ["TaskTimeline", "Timelines", "joined", "task_timelines"]
 
 
 @dataclass(slots=True)
@@ -70,6 +74,18 @@ class TaskTimeline:
     refused: int = 0
     outcome: str | None = None
 
+    def __repr__(self) -> str:
+        return brief(
+            f"<TaskTimeline of {self.task_id}: started {self.executions} times, "
+            f"{self.requests} calls, {self.refused} refused, {self.outcome or 'not ended'}>"
+        )
+
+    def _repr_html_(self) -> str:
+        found = [(name, getattr(self, name)) for name in _INSTANTS]
+        rows = [(name.replace("_", " "), f"{at:.3f}") for name, at in found if at is not None]
+        caption = f"{self.task_id}, of flow {self.flow}"
+        return html_table(("what", "at s"), rows, caption=caption)
+
     @property
     def queue_s(self) -> float | None:
         """From queued to its lease, in seconds."""
@@ -86,6 +102,9 @@ class TaskTimeline:
         return _between(self.request_started, self.request_completed)
 
 
+_INSTANTS = tuple(f.name for f in fields(TaskTimeline) if f.type == "float | None")
+
+
 class Timelines(tuple[TaskTimeline, ...]):
     """The timelines of a record's tasks, in the order in which they were ready."""
 
@@ -93,6 +112,15 @@ class Timelines(tuple[TaskTimeline, ...]):
 
     def __repr__(self) -> str:
         return f"<Timelines of {len(self)} tasks>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (t.task_id, t.flow, *map(_seconds, (t.queue_s, t.permit_wait_s, t.service_s)))
+            for t in self[:_SHOWN]
+        ]
+        more = f"; the first {_SHOWN}" if len(self) > _SHOWN else ""
+        heads = ("task", "flow", "queued s", "permit s", "calls s")
+        return html_table(heads, rows, caption=f"timelines of {len(self):,} tasks{more}")
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a task."""
@@ -108,8 +136,17 @@ def task_timelines(record: RunRecord) -> Timelines:
     Args:
         record: A record. Of one that was cut, the tasks are told as far as they are in it.
     """
+    return joined(record.events)
+
+
+def joined(events: Iterable[ev.Event]) -> Timelines:
+    """The same of events in order, without a record.
+
+    Args:
+        events: The events of a run.
+    """
     joiner = _Joiner()
-    for event in record.events:
+    for event in events:
         join = _JOINS.get(type(event))
         if join is not None:
             join(joiner, event)
@@ -228,3 +265,7 @@ _JOINS: dict[type, Any] = {
 
 def _between(start: float | None, end: float | None) -> float | None:
     return None if start is None or end is None else end - start
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

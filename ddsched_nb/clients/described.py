@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from ddsched_nb.errors import ConfigError
+from ddsched_nb.reprs import settings_html, settings_line
 
 __all__ = ["Described", "Seconds", "draw"]
 
@@ -26,6 +28,29 @@ class Described(BaseModel):
             super().__init__(**fields)
         except ValidationError as error:
             raise ConfigError(_complaint(type(self).__name__, error)) from None
+
+    def __repr__(self) -> str:
+        return settings_line(type(self).__name__, self._fields())
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _repr_html_(self) -> str:
+        return settings_html(type(self).__name__, self._fields())
+
+    def _fields(self) -> list[tuple[str, object, object]]:
+        # What names the kind of a description is what its class says already.
+        fields = type(self).model_fields
+        shown = [
+            name
+            for name, field in fields.items()
+            if get_origin(field.annotation) is not Literal or len(get_args(field.annotation)) > 1
+        ]
+        return [(name, getattr(self, name, None), _default(fields[name])) for name in shown]
+
+
+def _default(field: FieldInfo) -> object:
+    return "-" if field.is_required() else field.default
 
 
 def draw(key: str) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ddsched_nb.core.model import DenyReason, FlowKey, ResourceKey
 from ddsched_nb.core.row_groups import BlockReason
+from ddsched_nb.reprs import Printer, html_table, tell_whole
 
 # More flows than so many are counted, not named.
 _NAMED = 8
@@ -149,6 +150,18 @@ class Blocked(NamedTuple):
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
+
+    def __repr__(self) -> str:
+        return f"<Blocked: {self.cause}, {self.queued} queued, {self.running} running>"
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        tell_whole(self, printer, cycle)
+
+    def _repr_html_(self) -> str:
+        first, *rest = _lines(self)
+        return html_table(
+            ("why, and what would change it",), [(line,) for line in rest], caption=first
+        )
 
 
 _CAUSES = {

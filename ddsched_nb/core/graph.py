@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from ddsched_nb.core.model import ColumnSpec
+from ddsched_nb.dag import Node, svg_graph, text_graph
 from ddsched_nb.errors import CycleError, DuplicateOutputError, UnknownColumnError
+from ddsched_nb.reprs import brief, tell_whole
+
+_NO_NOTES: Mapping[str, str] = MappingProxyType({})
 
 
 class ColumnGraph:
@@ -37,7 +42,34 @@ class ColumnGraph:
         }
 
     def __repr__(self) -> str:
-        return f"<ColumnGraph: {' '.join(self.order)}>"
+        return brief(f"<ColumnGraph: {' '.join(self.order)}>")
+
+    def __str__(self) -> str:
+        return text_graph(self.nodes())
+
+    _repr_pretty_ = tell_whole
+
+    def _repr_html_(self) -> str:
+        return f'<div style="overflow-x: auto">{svg_graph(self.nodes(), title="columns")}</div>'
+
+    def nodes(self, notes: Mapping[str, str] = _NO_NOTES) -> list[Node]:
+        """The graph as nodes of a picture: the input table's columns that are read, and all others.
+
+        Args:
+            notes: What to write under the names of columns.
+        """
+        read = {need for spec in self.specs.values() for need in spec.needs}
+        # A column that does not write its own name may be called as an input is.
+        given = {
+            name: f"{name} (table)" if name in self.specs else name
+            for name in self.inputs
+            if name in read
+        }
+        found = [Node(shown, given=True) for shown in given.values()]
+        for name in self.order:
+            inputs = (given[need] for need in self.specs[name].needs if need in given)
+            found.append(Node(name, (*inputs, *self._upstream[name]), notes.get(name, "")))
+        return found
 
     def upstream(self, name: str) -> tuple[str, ...]:
         """The columns that a column needs directly; input columns do not count."""

@@ -15,6 +15,7 @@ from typing import NamedTuple, get_args
 
 from ddsched_nb.core.model import DOMAINS, FlowKey, FlowKind, ModelKey, PoolKey
 from ddsched_nb.errors import MetadataError
+from ddsched_nb.reprs import facts_html
 
 _ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")
 _KINDS: tuple[FlowKind, ...] = get_args(FlowKind)
@@ -48,6 +49,11 @@ class SchedulingMetadata:
             raise MetadataError(f"weight is {self.weight!r}; give a finite number above 0")
         if self.kind == "model":
             self._check_model()
+
+    def _repr_html_(self) -> str:
+        identity = " / ".join(map(str, self.identity))
+        facts = [("kind", self.kind), ("identity", identity), ("weight", f"{self.weight:g}")]
+        return facts_html("how a column is scheduled", facts)
 
     @classmethod
     def local(cls, *identity: str | int | bool, weight: float = 1.0) -> SchedulingMetadata:

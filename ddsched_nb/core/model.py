@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple, NewType
 
+from ddsched_nb.reprs import facts_html
+
 Domain = Literal["chat", "embedding", "image", "healthcheck"]
 DOMAINS: tuple[Domain, ...] = ("chat", "embedding", "image", "healthcheck")
 
@@ -141,6 +143,15 @@ class Lease(NamedTuple):
     task_id: str
     borrowed: Resources = ()
 
+    def _repr_html_(self) -> str:
+        facts = [
+            ("task", self.task_id),
+            ("flow", self.flow.label),
+            ("holds", _units(self.resources)),
+            ("of that borrowed", _units(self.borrowed)),
+        ]
+        return facts_html(f"lease {self.lease_id}", facts)
+
 
 class Permit(NamedTuple):
     """What one request holds in flight. Released exactly once.
@@ -156,6 +167,16 @@ class Permit(NamedTuple):
     granted_at: float
     limit: int
     in_flight: int
+
+    def _repr_html_(self) -> str:
+        facts = [
+            ("pool", self.pool.label),
+            ("waiter", self.waiter_id),
+            ("granted at s", f"{self.granted_at:.3f}"),
+            ("limit then", self.limit),
+            ("in flight then", self.in_flight),
+        ]
+        return facts_html(f"permit {self.permit_id}", facts)
 
 
 class OutcomeKind(StrEnum):
@@ -294,3 +315,7 @@ class ReleaseStatus(StrEnum):
     STALE = "stale"
     FOREIGN = "foreign"
     UNKNOWN = "unknown"
+
+
+def _units(resources: Resources) -> str:
+    return ", ".join(f"{amount} {name}" for name, amount in resources) or "-"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ddsched_nb.core.bucket import PacingStatistics
 from ddsched_nb.core.limits import Signal
 from ddsched_nb.core.model import Permit, PoolKey, Sample
 from ddsched_nb.core.pacing import Pacing
+from ddsched_nb.reprs import brief, facts_html, html_table
 
 WaiterId = int
 
@@ -95,3 +97,31 @@ class PoolStatistics(NamedTuple):
     probing: bool = False
     signals: tuple[Signal, ...] = ()
     pacing: tuple[PacingStatistics, ...] = ()
+
+    def __repr__(self) -> str:
+        return brief(
+            f"<PoolStatistics of {self.pool.label}: {self.in_flight} in flight, limit "
+            f"{self.limit} of {self.cap}, {self.waiters} waiting, {self.succeeded} answered, "
+            f"{self.refused} refused>"
+        )
+
+    def _repr_html_(self) -> str:
+        shown = ((name, getattr(self, name)) for name in self._fields if name != "pool")
+        named = [(name.replace("_", " "), _shown(value)) for name, value in shown if value != ()]
+        return facts_html(self.pool.label, named)
+
+
+def pools_html(found: Iterable[PoolStatistics], caption: str) -> str:
+    """A table of pools, one a line."""
+    heads = ("pool", "in flight", "limit", "cap", "waiting", "answered", "refused")
+    rows = [
+        (p.pool.label, p.in_flight, p.limit, p.cap, p.waiters, p.succeeded, p.refused)
+        for p in found
+    ]
+    return html_table(heads, rows, caption=caption)
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else value

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, overload
 
 from ddsched_nb.errors import UndeclaredNeedError
+from ddsched_nb.reprs import brief
 
 
 class Row(dict[str, Any]):
@@ -27,7 +28,7 @@ class Row(dict[str, Any]):
         raise UndeclaredNeedError(_undeclared(self.column, name, self))
 
     def __repr__(self) -> str:
-        return f"<Row {self.number}: {', '.join(self)}>"
+        return brief(f"<Row {self.number}: {', '.join(self)}>")
 
 
 class Batch(Sequence[Row]):
@@ -84,7 +85,7 @@ class Batch(Sequence[Row]):
         return Batch(columns, numbers=[self.numbers[i] for i in kept], column=self.column)
 
     def __repr__(self) -> str:
-        return f"<Batch of {len(self)} rows: {', '.join(self._columns)}>"
+        return brief(f"<Batch of {len(self)} rows: {', '.join(self._columns)}>")
 
 
 def _undeclared(column: str, name: str, declared: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import DenyReason, FlowKey
 from ddsched_nb.errors import RecordError
-from ddsched_nb.reprs import html_table, text_table
+from ddsched_nb.reprs import Printer, html_table, tell_whole, text_table
 
 _DENIED = {
     DenyReason.RESOURCE_FULL: "{} is full",
@@ -81,6 +81,9 @@ class TaskStory(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<TaskStory of {self.task_id}: {len(self.steps)} steps, {self.outcome}>"
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        tell_whole(self, printer, cycle)
 
     def _repr_html_(self) -> str:
         return html_table(("s", "what"), self._cells(), caption=self._title())

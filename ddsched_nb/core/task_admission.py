@@ -26,6 +26,7 @@ from ddsched_nb.core.model import (
 )
 from ddsched_nb.core.task_policies import StrictFair, TaskPolicy
 from ddsched_nb.errors import ConfigError
+from ddsched_nb.reprs import brief, html_table
 
 # Tells the leases of one ledger from those of another; it never enters an event.
 _issuers = itertools.count(1)
@@ -49,6 +50,21 @@ class TaskStatistics(NamedTuple):
     leases: int
     debt: dict[FlowKey, dict[ResourceKey, int]]
     aside: int = 0
+
+    def __repr__(self) -> str:
+        return brief(f"<TaskStatistics: {self._leased()}>")
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (flow.label, name, amount, self.debt.get(flow, {}).get(name, 0))
+            for flow, held in self.by_flow.items()
+            for name, amount in held.items()
+        ]
+        return html_table(("flow", "resource", "holds", "owes"), rows, caption=self._leased())
+
+    def _leased(self) -> str:
+        held = (f"{self.leased.get(r, 0)} of {there} {r}" for r, there in self.capacities.items())
+        return f"{self.leases} leases: {', '.join(held)}"
 
 
 class TaskAdmission:

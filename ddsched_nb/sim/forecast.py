@@ -20,7 +20,7 @@ from ddsched_nb.core.model import ModelKey
 from ddsched_nb.errors import ConfigError
 from ddsched_nb.pipeline import Pipeline
 from ddsched_nb.providers import Model
-from ddsched_nb.reprs import html_table, text_table
+from ddsched_nb.reprs import html_table, tell_whole, text_table
 from ddsched_nb.sim.apart import apart
 from ddsched_nb.sim.record import SimulatedResult
 from ddsched_nb.sim.simulate import Plan, Profiles, make_plan, run_plan
@@ -102,11 +102,20 @@ class Forecast:
         return best if best is not None and best.ratio < 1 - _WORTH_SAYING else None
 
     def __repr__(self) -> str:
+        low, _, high = self.makespan_s
+        return (
+            f"<Forecast: {self.rows} rows in {low:.1f} to {high:.1f} s, "
+            f"{self.runs} simulations{self._part()}>"
+        )
+
+    def __str__(self) -> str:
         lines = [f"{self.rows} rows, {self.runs} simulations{self._part()}"]
         lines.append(text_table(_HEADS, self._cells()))
         if self.knobs:
             lines.append(self._advice())
         return "\n".join(lines)
+
+    _repr_pretty_ = tell_whole
 
     def _repr_html_(self) -> str:
         caption = f"{self.rows} rows, {self.runs} simulations{self._part()}"

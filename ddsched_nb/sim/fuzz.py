@@ -19,6 +19,7 @@ from ddsched_nb.clients.profile import EndpointProfile, Fault
 from ddsched_nb.config import RunConfig
 from ddsched_nb.engine import StandIns
 from ddsched_nb.errors import DdschedError
+from ddsched_nb.reprs import brief, facts_html, tell_whole
 from ddsched_nb.run import Run
 from ddsched_nb.sim.apart import apart
 from ddsched_nb.sim.chaos import (
@@ -95,7 +96,16 @@ class FuzzFailure:
         )
 
     def __repr__(self) -> str:
+        return brief(f"<FuzzFailure of {self.target}, seed {self.seed}: {self.broken[0]}>")
+
+    def __str__(self) -> str:
         return f"<FuzzFailure: {self.broken[0]}\n  {self.command}>"
+
+    _repr_pretty_ = tell_whole
+
+    def _repr_html_(self) -> str:
+        facts = [*(("broken", law) for law in self.broken), ("again", self.command)]
+        return facts_html(f"{self.target}, seed {self.seed}: a law is broken", facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +127,23 @@ class FuzzReport:
     failure: FuzzFailure | None
 
     def __repr__(self) -> str:
-        head = f"<{self.target}: {self.runs} runs, {self.steps} steps, {self.faults} faults"
-        return f"{head}; no law broken>" if self.failure is None else f"{head}; {self.failure!r}>"
+        broken = "no law broken" if self.failure is None else repr(self.failure)
+        return brief(f"<{self._judged()}; {broken}>")
+
+    def __str__(self) -> str:
+        broken = "no law broken" if self.failure is None else str(self.failure)
+        return f"<{self._judged()}; {broken}>"
+
+    _repr_pretty_ = tell_whole
+
+    def _repr_html_(self) -> str:
+        failure = "" if self.failure is None else self.failure._repr_html_()
+        facts = [("runs", self.runs), ("steps", self.steps), ("faults injected", self.faults)]
+        broken = "no law broken" if self.failure is None else "a law is broken"
+        return facts_html(f"{self.target}: {broken}", facts) + failure
+
+    def _judged(self) -> str:
+        return f"{self.target}: {self.runs} runs, {self.steps} steps, {self.faults} faults"
 
 
 def fuzz(

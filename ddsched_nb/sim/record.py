@@ -12,6 +12,7 @@ from ddsched_nb.clients.load import ModelStatistics
 from ddsched_nb.clients.profile import EndpointProfile
 from ddsched_nb.core.model import ModelKey
 from ddsched_nb.record import RunRecord
+from ddsched_nb.reprs import brief, facts_html
 from ddsched_nb.summary import RunSummary
 
 __all__ = ["SimulatedRecord", "SimulatedResult"]
@@ -93,4 +94,20 @@ class SimulatedRecord(RunRecord):
             text += f"; {said.bounds.describe(said.makespan_s)}"
         if said.models:
             text += f"; {said.refused} refused"
-        return text + ">"
+        return brief(text + ">")
+
+    def _repr_html_(self) -> str:
+        if not hasattr(self, "result"):
+            return super()._repr_html_()
+        said, did = self.result, self.result.summary
+        facts: list[tuple[str, object]] = [
+            ("rows", f"{did.finished} of {did.rows} finished, {did.dropped} dropped"),
+            ("virtual seconds", f"{said.makespan_s:.2f}"),
+        ]
+        if said.bounds is not None:
+            facts.append(("lower bound, s", f"{said.bounds.lower_s:.2f}"))
+            facts.append(("oracle, s", f"{said.bounds.oracle_s:.2f}"))
+        facts.append(("requests refused", said.refused))
+        facts.append(("useful utilization", f"{said.useful_utilization:.3f}"))
+        facts.append(("events", f"{len(self):,}{', truncated' if self.truncated else ''}"))
+        return facts_html(f"{said.name}, seed {said.seed}: {did.state}", facts)

@@ -21,6 +21,7 @@ from ddsched_nb.core.model import OutcomeKind, Permit, PoolKey
 from ddsched_nb.core.pacing import Pacing
 from ddsched_nb.core.request_admission import RequestAdmission
 from ddsched_nb.engine import make_limit
+from ddsched_nb.reprs import brief, facts_html
 from ddsched_nb.sim.backends import Backend
 
 __all__ = ["LimitTrial", "try_limit"]
@@ -57,6 +58,24 @@ class LimitTrial:
     latency_s: float = field(default=0.0, repr=False)
     shares: tuple[float, ...] = field(default=(), repr=False)
     tokens: int = field(default=0, repr=False)
+
+    def __repr__(self) -> str:
+        return brief(
+            f"<LimitTrial of {self.limit}, {self.seconds:g} s: utilization {self.utilization:.4f}, "
+            f"{self.answered} answered, {self.refused} refused>"
+        )
+
+    def _repr_html_(self) -> str:
+        facts = [
+            ("utilization", f"{self.utilization:.4f}"),
+            ("answered", self.answered),
+            ("refused", self.refused),
+            ("refusals a success", f"{self.refusals_per_success:.4f}"),
+            ("median time of an answer, s", f"{self.latency_s:.3f}"),
+            ("fairness between clients (Jain)", f"{self.jain:.3f}"),
+            ("changes of the limit", len(self.history)),
+        ]
+        return facts_html(f"{self.limit} on trial, {self.seconds:g} s", facts)
 
     @property
     def refusals_per_success(self) -> float:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddsched_nb.errors import StoreError
+from ddsched_nb.reprs import facts_html
 from ddsched_nb.store.files import Found, find_groups, read_cells, read_manifest
 from ddsched_nb.store.fingerprint import digest_of
 from ddsched_nb.store.journal import DroppedRow
@@ -42,6 +43,17 @@ class Store:
         kept, dropped = sum(g.kept for g in groups), sum(len(g.dropped) for g in groups)
         of = "" if self.total is None else f" of {self.total}"
         return f"<Store {self.path.name!r}: {kept}{of} rows finished, {dropped} dropped>"
+
+    def _repr_html_(self) -> str:
+        groups = [line.group for line in self._found().lines]
+        facts = [
+            ("rows finished", sum(group.kept for group in groups)),
+            ("rows dropped", sum(len(group.dropped) for group in groups)),
+            ("rows of the table", "-" if self.total is None else self.total),
+            ("row groups stored", len(groups)),
+            ("columns", ", ".join(self.columns)),
+        ]
+        return facts_html(f"store {self.path.name}", facts)
 
     @property
     def rows(self) -> int:

@@ -45,7 +45,7 @@ def makespans(records: Mapping[str, SimulatedRecord]) -> alt.LayerChart:
         rows.append({"run": name, "what": _ORACLE, "seconds": round(bounds.oracle_s, 4)})
         rows.append({"run": name, "what": _BOUND, "seconds": round(bounds.lower_s, 4)})
     kinds = [_TAKEN, _ORACLE, _BOUND]
-    colour = alt.Color("what:N", title=None, scale=colours(kinds), legend=bar_legend())
+    colour = alt.Color("what:N", title=None, scale=colours(kinds), legend=bar_legend(solid=True))
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         y=alt.Y("run:N", title=None, sort=list(records)),
         x=alt.X("seconds:Q", title="seconds", scale=alt.Scale(zero=True)),
@@ -55,10 +55,8 @@ def makespans(records: Mapping[str, SimulatedRecord]) -> alt.LayerChart:
     bars = base.transform_filter(f"datum.what == '{_TAKEN}'").mark_bar(
         height={"band": 0.5}, opacity=0.55
     )
-    ticks = base.transform_filter(f"datum.what != '{_TAKEN}'").mark_tick(
-        thickness=4, size=34, opacity=1
-    )
-    return finish([bars, ticks], "How long it took", height=30 + 40 * len(records))
+    layers = [bars, *_possible(base, kinds)]
+    return finish(layers, "How long it took", _shapes(kinds), 30 + 40 * len(records))
 
 
 def comparison(found: Comparison) -> alt.LayerChart:
@@ -78,7 +76,7 @@ def comparison(found: Comparison) -> alt.LayerChart:
     kinds = [kind for kind in (_TAKEN, _ORACLE, _BOUND) if any(r["what"] == kind for r in rows)]
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         y=alt.Y("run:N", title=None, sort=[line.name for line in found.lines]),
-        color=alt.Color("what:N", title=None, scale=colours(kinds), legend=bar_legend()),
+        color=alt.Color("what:N", title=None, scale=colours(kinds), legend=bar_legend(solid=True)),
         tooltip=["run:N", "what:N", alt.Tooltip("seconds:Q", format=",.3f")],
     )
     across = alt.X("seconds:Q", title="seconds", scale=alt.Scale(zero=True))
@@ -86,11 +84,31 @@ def comparison(found: Comparison) -> alt.LayerChart:
     layers = [
         taken_only.mark_bar(height={"band": 0.5}, opacity=0.55).encode(x=across),
         taken_only.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q")),
-        base.transform_filter(f"datum.what != '{_TAKEN}'")
-        .mark_tick(thickness=4, size=34, opacity=1)
-        .encode(x=across),
+        *_possible(base.encode(x=across), kinds),
     ]
-    return finish(layers, "Runs side by side", height=30 + 40 * len(found.lines))
+    ranged = ["line: from the fastest to the slowest"] if _several(found) else []
+    words = _shapes(kinds, *ranged)
+    return finish(layers, "Runs side by side", words, 30 + 40 * len(found.lines))
+
+
+def _several(found: Comparison) -> bool:
+    return any(line.runs > 1 for line in found.lines)
+
+
+def _possible(base: alt.Chart, kinds: list[str]) -> list[alt.Chart]:
+    """What was possible, in shapes that differ as the colours do."""
+    bound = base.transform_filter(f"datum.what == '{_BOUND}'").mark_tick(
+        thickness=4, size=34, opacity=1
+    )
+    oracle = base.transform_filter(f"datum.what == '{_ORACLE}'").mark_point(
+        shape="diamond", size=140, filled=True, opacity=1
+    )
+    return [layer for layer, kind in ((bound, _BOUND), (oracle, _ORACLE)) if kind in kinds]
+
+
+def _shapes(kinds: list[str], *more: str) -> str:
+    said = {_TAKEN: "bar", _ORACLE: "diamond", _BOUND: "upright"}
+    return " \N{MIDDLE DOT} ".join([*(f"{said[kind]}: {kind}" for kind in kinds), *more])
 
 
 def drawn(found: Comparison) -> str:
@@ -116,7 +134,10 @@ def trial(tried: LimitTrial, profile: EndpointProfile) -> alt.LayerChart:
     ]
     names = [tried.limit, _HIDDEN]
     colour = alt.Color(
-        "what:N", title=None, scale=alt.Scale(domain=names, range=_SHADES), legend=bar_legend()
+        "what:N",
+        title=None,
+        scale=alt.Scale(domain=names, range=_SHADES),
+        legend=bar_legend(solid=True),
     )
     x = alt.X("at:Q", title="seconds from the start", scale=alt.Scale(nice=False))
     y = alt.Y("slots:Q", title="requests", stack=None)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import altair as alt
 
 from ddsched_nb.analysis.causes import CAUSES, IdleCause
 from ddsched_nb.analysis.idle import IdleReport, ResourceIdle, explain_events
-from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import SUBMISSION
 from ddsched_nb.errors import ConfigError
 from ddsched_nb.views.look import OKABE_ITO, bar_legend, finish
+from ddsched_nb.views.source import Source, events_of, said
 
 __all__ = ["idle_causes"]
 
@@ -23,13 +23,6 @@ _GREY: Final = "#8A8A8A"
 _COLOURS: Final = tuple(colour for colour in OKABE_ITO if colour != _GREY)
 
 
-class HasEvents(Protocol):
-    """A run record, or anything else with events."""
-
-    @property
-    def events(self) -> Sequence[ev.Event]: ...
-
-
 class _Level(NamedTuple):
     """From `at` on so many slots idle for each cause."""
 
@@ -37,9 +30,7 @@ class _Level(NamedTuple):
     slots: Mapping[str, float]
 
 
-def idle_causes(
-    record_or_events: HasEvents | Sequence[ev.Event], resource: str | None = None
-) -> alt.LayerChart:
+def idle_causes(record_or_events: Source, resource: str | None = None) -> alt.LayerChart:
     """The idle slots of one resource over time, stacked by what kept them idle.
 
     Causes that explain least are drawn together. Long records are drawn as means of short spans; of
@@ -53,8 +44,7 @@ def idle_causes(
     Raises:
         ConfigError: There is no such resource in the record, or none at all.
     """
-    given = record_or_events
-    report = explain_events(given if isinstance(given, Sequence) else given.events)
+    report = explain_events(events_of(record_or_events))
     found = _chosen(report, resource)
     names = [str(cause) for cause in list(found.causes)[: len(_COLOURS)]]
     levels = _levels(found, names)
@@ -76,7 +66,9 @@ def idle_causes(
             tooltip=["cause:N", alt.Tooltip("at:Q", title="seconds", format=",.3f"), "slots:Q"],
         )
     )
-    return finish([chart], f"Why slots of {found.name} were idle", _foremost(found))
+    return finish(
+        [chart], f"Why slots of {found.name} were idle", said(record_or_events, _foremost(found))
+    )
 
 
 def _chosen(report: IdleReport, resource: str | None) -> ResourceIdle:

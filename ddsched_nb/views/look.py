@@ -46,9 +46,21 @@ def legend(names: list[str]) -> alt.Legend:
     )
 
 
-def bar_legend(columns: int = 0) -> alt.Legend:
-    """A legend above the plot, of squares; in one row unless it has columns."""
-    return alt.Legend(orient="top", offset=10, columns=columns, symbolType="square", symbolSize=120)
+def bar_legend(columns: int = 0, *, solid: bool = False) -> alt.Legend:
+    """A legend above the plot, of squares; in one row unless it has columns.
+
+    Args:
+        columns: Names in a row; all of them if 0.
+        solid: Whether squares are full where the marks are pale.
+    """
+    return alt.Legend(
+        orient="top",
+        offset=10,
+        columns=columns,
+        symbolType="square",
+        symbolSize=120,
+        symbolOpacity=1 if solid else alt.Undefined,
+    )
 
 
 def colours(names: list[str]) -> alt.Scale:
@@ -59,6 +71,31 @@ def colours(names: list[str]) -> alt.Scale:
 def dashes(names: list[str]) -> alt.Scale:
     """A dash a name, so that no line is told by its colour alone."""
     return alt.Scale(domain=names, range=_cycle(_DASHES, len(names)))
+
+
+def inline(rows: list[dict[str, Any]]) -> alt.InlineData:
+    """Rows as the data of a chart."""
+    return alt.InlineData(values=rows)
+
+
+def time_axis(field: str = "at") -> alt.X:
+    """The axis of seconds since the record began."""
+    return alt.X(f"{field}:Q", title="seconds from the start", scale=alt.Scale(nice=False))
+
+
+def whole_axis(most: float) -> alt.Axis:
+    """An axis of whole numbers up to about `most`.
+
+    Of few numbers each is named: Vega-Lite 5 does not heed `tickMinStep` there, and draws halves.
+    """
+    if most > 5:
+        return alt.Axis(tickMinStep=1)
+    return alt.Axis(values=list(range(int(most) + 1)), format="d")
+
+
+def seconds_tip(field: str = "at", title: str = "seconds") -> alt.Tooltip:
+    """An instant or a duration in a tooltip."""
+    return alt.Tooltip(f"{field}:Q", title=title, format=",.2f")
 
 
 def finish(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from ddsched_nb.core import events as ev
+from ddsched_nb.core.pressure import PressureReason
 from ddsched_nb.wording import number, plural, pool_name
 
 __all__ = ["Note", "Notes"]
@@ -105,6 +106,13 @@ _REASONS: Final = {
     "cap": "its cap",
     "asked": "as you asked",
 }
+_PRESSURE: Final = {
+    PressureReason.COOLDOWN.value: "its model cools",
+    PressureReason.AGGREGATE_CAP.value: "its model is full",
+    PressureReason.WAITERS.value: "calls wait for its model",
+    PressureReason.LIMIT.value: "its model is at its limit",
+    PressureReason.SENT_OFF.value: "enough of its tasks are on their way",
+}
 _Words = Callable[[Notes, Any], tuple[str, str]]
 
 
@@ -159,7 +167,7 @@ def _weighed(_: Notes, event: ev.FlowWeightChanged) -> tuple[str, str]:
 
 
 def _skipped(_: Notes, event: ev.RequestPressureAdvisorySkipped) -> tuple[str, str]:
-    reason = event.reason.replace("_", " ")
+    reason = _PRESSURE.get(event.reason, event.reason.replace("_", " "))
     model = pool_name(event.pool)
     return f"a task of {model} let another go first: {reason}", f"skipped {model}"
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import altair as alt
 
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.model import SUBMISSION
-from ddsched_nb.views.look import bar_legend, finish
+from ddsched_nb.views.look import bar_legend, finish, whole_axis
+from ddsched_nb.views.source import Source, events_of, said
 
 __all__ = ["task_slots"]
 
@@ -25,13 +26,6 @@ _SHADES: Final = ("#0072B2", "#E69F00", "#8A8A8A55")
 _POINTS: Final = 400
 
 
-class HasEvents(Protocol):
-    """A run record, or anything else with events."""
-
-    @property
-    def events(self) -> Sequence[ev.Event]: ...
-
-
 class _Level(NamedTuple):
     """From `at` on so many slots are in each state."""
 
@@ -41,7 +35,7 @@ class _Level(NamedTuple):
     free: float
 
 
-def task_slots(record_or_events: HasEvents | Sequence[ev.Event]) -> alt.LayerChart:
+def task_slots(record_or_events: Source) -> alt.LayerChart:
     """The task slots of a run over time: working, held by tasks that wait for a permit, free.
 
     A task that stepped aside holds none. Long records are drawn as means of short spans.
@@ -49,29 +43,29 @@ def task_slots(record_or_events: HasEvents | Sequence[ev.Event]) -> alt.LayerCha
     Args:
         record_or_events: A run record, or events in order.
     """
-    given = record_or_events
-    events = given if isinstance(given, Sequence) else given.events
-    levels = _levels(events)
+    levels = _levels(events_of(record_or_events))
     rows = [
         {"at": round(level.at, 6), "slots": round(slots, 4), "state": kind, "order": place}
         for level in _thinned(levels)
         for place, (kind, slots) in enumerate(zip(_KINDS, level[1:], strict=True))
     ]
     shades = alt.Scale(domain=list(_KINDS), range=list(_SHADES))
-    whole = alt.Axis(tickMinStep=1)
-    all_slots = alt.Scale(domain=[0, sum(levels[0][1:])], nice=False)
+    slots = sum(levels[0][1:])
+    all_slots = alt.Scale(domain=[0, slots], nice=False)
     chart: alt.Chart = (
         alt.Chart(alt.InlineData(values=rows))
         .mark_area(interpolate="step-after")
         .encode(
             x=alt.X("at:Q", title="seconds from the start", scale=alt.Scale(nice=False)),
-            y=alt.Y("slots:Q", title="task slots", stack="zero", axis=whole, scale=all_slots),
+            y=alt.Y(
+                "slots:Q", title="task slots", stack="zero", axis=whole_axis(slots), scale=all_slots
+            ),
             color=alt.Color("state:N", title=None, scale=shades, legend=bar_legend()),
             order=alt.Order("order:Q"),
             tooltip=["state:N", alt.Tooltip("at:Q", title="seconds", format=",.3f"), "slots:Q"],
         )
     )
-    return finish([chart], "Task slots over time")
+    return finish([chart], "Task slots over time", said(record_or_events))
 
 
 def _levels(events: Sequence[ev.Event]) -> list[_Level]:

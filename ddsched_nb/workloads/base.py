@@ -11,6 +11,7 @@ from ddsched_nb.config import RunConfig
 from ddsched_nb.errors import ConfigError
 from ddsched_nb.pipeline import Pipeline
 from ddsched_nb.providers import SimulatedProvider
+from ddsched_nb.reprs import brief, facts_html
 
 __all__ = ["Expectation", "Hold", "Workload", "described", "reseeded"]
 
@@ -80,6 +81,23 @@ class Workload:
                 )
         if (self.rows is None) == (self.table is None):
             raise ConfigError(f"workload {self.name!r}: give rows or a table, and not both")
+
+    def __repr__(self) -> str:
+        return brief(f"<Workload {self.name}: {self._size()} rows, {self.pipeline!r}>")
+
+    def _repr_html_(self) -> str:
+        facts = [
+            ("about", self.about),
+            ("rows", self._size()),
+            ("columns", ", ".join(column.name for column in self.pipeline.columns)),
+            *((p.model, p) for found in self.profiles.values() for p in found),
+            ("config", self.config),
+            *(("hold", hold) for hold in self.holds),
+        ]
+        return facts_html(self.name, facts)
+
+    def _size(self) -> str:
+        return "those of its table" if self.rows is None else str(self.rows)
 
     @property
     def profiles(self) -> dict[str, tuple[EndpointProfile, ...]]:

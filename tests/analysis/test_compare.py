@@ -26,7 +26,7 @@ def test_two_limits_over_three_seeds() -> None:
     assert ceiling.bound_s is not None
     assert ceiling.wall_s.median >= ceiling.bound_s
     assert ceiling.finished == Figure(120, 120, 120)
-    text = repr(found)
+    text = str(found)
     assert "aimd (median of 3)" in text
     assert "within noise" in text.splitlines()[-1]
     assert "within noise" not in text.splitlines()[-2]
@@ -39,7 +39,7 @@ def test_a_record_of_a_real_run_has_no_bound() -> None:
     record = dd.RunRecord(dd.simulate("tight", rows=20).events)
     (line,) = dd.compare({"real": record}).lines
     assert (line.bound_s, line.oracle_s) == (None, None)
-    assert "-" in repr(dd.compare({"real": record}))
+    assert "-" in str(dd.compare({"real": record}))
     assert dd.charts.comparison(dd.compare({"real": record})).to_dict()["layer"]
 
 

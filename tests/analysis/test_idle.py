@@ -163,7 +163,7 @@ def test_one_that_lacks_another_resource_and_how_the_slots_are_shared_out() -> N
     }
     assert found["llm_wait"].causes == {C.SCHEDULER_OVERHEAD: 2.0}
     assert found["submission"].lacking == {"llm_wait": 4.0}
-    assert "or more of this; 100% of it: llm_wait" in repr(found)
+    assert "or more of this; 100% of it: llm_wait" in str(found)
 
 
 @pytest.mark.parametrize(("reason", "cause"), HORIZON.items())
@@ -543,7 +543,7 @@ def test_f25_the_causes_sum_to_what_was_idle(name: str) -> None:
         assert_consistent(idle)
         # In virtual time deciding takes none, and nothing that may start waits.
         assert C.SCHEDULER_OVERHEAD not in idle.causes
-    assert "of capacity" in repr(found)
+    assert "of capacity" in str(found)
     assert "<table" in found._repr_html_()
 
 

@@ -88,7 +88,7 @@ def test_what_holds_for_every_run(workload: dd.Workload) -> None:
         assert useful_utilization(record, profiles) == pytest.approx(
             record.result.useful_utilization, rel=1e-6
         )
-    assert "utilization" in repr(found)
+    assert "utilization" in str(found)
 
 
 def test_a_cut_record_is_refused() -> None:

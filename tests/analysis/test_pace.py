@@ -67,7 +67,7 @@ def test_rows_by_hand() -> None:
     assert found.half_rows_s == 4.0  # rows had their cells at 2, 4 and 6
     assert found.row_latency == Waits.of([2.0, 4.0, 1.0])
     assert (found.cells_per_s, found.rows_per_s) == (0.4, 0.3)
-    assert "rows, and a second                3 / 0.3" in repr(found)
+    assert "rows, and a second                3 / 0.3" in str(found)
     assert "<table" in found._repr_html_()
 
 

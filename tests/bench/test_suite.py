@@ -17,7 +17,13 @@ from ddsched_nb.bench.suite import runner
 from ddsched_nb.bench.suite.baseline import Tolerances
 from ddsched_nb.bench.suite.checks import RATIOS
 from ddsched_nb.bench.suite.runner import judge, run_suite, suite_cases
-from ddsched_nb.bench.suite.summary import ResourceRow, Summary, read_summary, sha256_of
+from ddsched_nb.bench.suite.summary import (
+    FuzzRow,
+    ResourceRow,
+    Summary,
+    read_summary,
+    sha256_of,
+)
 from ddsched_nb.bench.suite.writing import write_files
 
 REFERENCE = {"shape": 4, "required": 14, "correctness": 88, "metrics": 242, "behaviour": 19}
@@ -41,6 +47,7 @@ def test_the_quick_suite_passes_in_virtual_time(good: Summary) -> None:
     assert sum(REFERENCE.values()) == 367
     assert all(c.severity == "error" for c in good.checks if c.group in REFERENCE)
     own = {"self-validation", "determinism", "bounds", "yield", "combined", "causes"}
+    own |= {"both-ways", "limits", "policies", "fuzz"}
     assert set(groups) == {*REFERENCE, *own}
     ids = [check.id for check in good.checks]
     assert len(ids) == len(set(ids))
@@ -86,6 +93,8 @@ PLAIN, ADVISED = (f"adaptations/request-pressure-{name}" for name in ("control",
 COMBINED = "adaptations/adaptive-request-pressure-combined"
 ONE, FOUR = (f"row-group-concurrency/row-groups-{n}" for n in (1, 4))
 BOTH = "combined-40ms-160-4/both"
+WAYS, MANY = (f"both-ways/{name}" for name in ("adaptive", "fixed-many"))
+CEILING, SPARED = "limit/ceiling", "task-policy/bounded-borrow-ceiling"
 UTIL = "llm_wait_utilization_ratio"
 FRONTIER = "llm_wait_frontier_dependency_horizon_idle_ratio"
 IDLE, STARVED = "llm_wait_idle_ratio", "llm_wait_starved_idle_ratio"
@@ -299,6 +308,19 @@ BROKEN = (
         "at most 0.95",
     ),
     of("combined", "combined-40ms-160-4.than-control", row(BOTH, **{WALL: 0.175}), "is 0.875"),
+    of("both-ways", "up", row(WAYS, **{TARGET: 8, "row_group_target_after_peak": 1}), "is 8"),
+    of("both-ways", "down", row(WAYS, row_group_target_after_peak=63), "at most 0.5"),
+    of("both-ways", "rows-open", row(MANY, row_group_open_rows_mean=140.0), "at most 0.8"),
+    of("both-ways", "wall", row(WAYS, **{WALL: 0.13}), "at most 1.03"),
+    of("limits", "wall", row(CEILING, **{WALL: 7.2}), "at most 1"),
+    of("limits", "refusals", row(CEILING, refused_request_count=20), "at most 17.25"),
+    of(
+        "policies",
+        "late-wait",
+        row(SPARED, queue_wait_p95_seconds={"late": 0.016}),
+        "at most 0.01275",
+    ),
+    of("fuzz", "tight", whole(fuzz=(FuzzRow("tight", 4, 9, 9, "a law", "line"),)), "a law (line)"),
     of("causes", f"{ROWS}.llm_wait", row(ROWS, idle_causes={"llm_wait": {"horizon": 1.0}}), "is 1"),
 )
 
@@ -306,7 +328,7 @@ BROKEN = (
 def kind(id: str) -> str:
     """The kind of a check: its id without the case."""
     group, _, rest = id.partition(".")
-    if group in ("required", "determinism", "causes"):
+    if group in ("required", "determinism", "causes", "fuzz"):
         return group
     return f"{group}.{rest.rpartition('.')[2]}"
 
@@ -330,10 +352,14 @@ def test_what_compares_wall_times_warns_in_real_time(good: Summary) -> None:
         ROWS: {"wall_over_bound": 2.1},
         TWIN: {WALL: 0.2},
         BOTH: {WALL: 0.3},
+        WAYS: {WALL: 0.2},
+        CEILING: {WALL: 7.2},
+        SPARED: {"queue_wait_p95_seconds": {"late": 0.016}},
     }
     real = whole(clock="real")(rows(changes)(good))
     judged = judge(real, None, Tolerances())
-    assert {check.group for check in judged.failed} == {"bounds", "yield", "combined"}
+    groups = {"bounds", "yield", "combined", "both-ways", "limits", "policies"}
+    assert {check.group for check in judged.failed} == groups
     assert {check.severity for check in judged.failed} == {"warning"}
     assert not judged.broken
 

@@ -35,7 +35,7 @@ def test_a_model_that_never_refused_is_guessed_after_its_neighbour() -> None:
     guessed = fitted.models[1]
     assert not guessed.capacity_seen
     assert 16 <= guessed.capacity <= 24
-    assert f"{guessed.capacity}?" in repr(fitted)
+    assert f"{guessed.capacity}?" in str(fitted)
 
 
 def test_a_fit_counts_failures_and_timeouts() -> None:
@@ -90,7 +90,7 @@ def test_a_forecast_holds_what_comes() -> None:
     assert said.refusals.median == pytest.approx(truth.refused, rel=0.35)
     assert said.tokens.median == pytest.approx(truth.tokens, rel=0.1)
     assert said.cost.high == 0
-    assert "300 rows, 8 simulations" in repr(said)
+    assert "300 rows, 8 simulations" in str(said)
     assert "makespan, s" in said._repr_html_()
 
 
@@ -101,7 +101,7 @@ def test_a_very_large_run_is_carried_on() -> None:
     assert whole.makespan_s.median == pytest.approx(10 * part.makespan_s.median, rel=0.05)
     assert whole.tokens.median == pytest.approx(10 * part.tokens.median, rel=0.01)
     assert whole.simulated_rows == MOST_ROWS
-    assert f"3 simulations of {MOST_ROWS} rows" in repr(whole)
+    assert f"3 simulations of {MOST_ROWS} rows" in str(whole)
 
 
 def test_the_knob_that_helps_is_found_and_money_is_counted() -> None:
@@ -116,7 +116,7 @@ def test_the_knob_that_helps_is_found_and_money_is_counted() -> None:
     assert said.best_knob.name == "max_parallel_requests of narrow"
     assert (said.best_knob.before, said.best_knob.after) == (2, 4)
     assert said.best_knob.ratio < 0.6
-    assert "what would help most: max_parallel_requests of narrow 2 -> 4" in repr(said)
+    assert "what would help most: max_parallel_requests of narrow 2 -> 4" in str(said)
     assert said.cost.low > 0
 
 

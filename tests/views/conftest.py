@@ -10,11 +10,12 @@ import pytest
 
 from ddsched_nb.aio.statistics import ColumnProgress, GroupProgress, RunStatistics
 from ddsched_nb.core import events as ev
-from ddsched_nb.core.model import OutcomeKind, PoolKey
+from ddsched_nb.core.model import FlowKey, OutcomeKind, PoolKey
 from ddsched_nb.core.pool_facts import PoolStatistics
 
 WRITER = PoolKey("local", "writer-small")
 JUDGE = PoolKey("local", "judge-large")
+QUESTIONS = FlowKey("model", ("local", "writer-small", "chat"))
 
 
 def pool_statistics(pool: PoolKey, **changes: Any) -> PoolStatistics:
@@ -80,6 +81,8 @@ def events() -> list[ev.Event]:
         ev.SchedulerJobStarted(100.0, 1, 100, 2, ("topic", "question"), {}),
         ev.RequestResourceRegistered(100.0, 1, WRITER, 32, 32, 32, "aimd"),
         ev.RequestResourceRegistered(100.0, 2, JUDGE, 8, 8, 4, "aimd"),
+        ev.ReadyEnqueued(100.2, 5, "question/0/0", QUESTIONS),
+        ev.TaskLeaseAcquired(100.3, 6, "question/0/0", 1, False),
         ev.RequestLeaseAcquired(100.5, 3, WRITER, 1, 1, 1, 32),
         ev.RequestLeaseAcquired(100.5, 4, WRITER, 2, 2, 2, 32),
         ev.RequestLeaseAcquired(101.0, 5, JUDGE, 3, 3, 1, 4),
@@ -96,6 +99,8 @@ def events() -> list[ev.Event]:
         ev.ModelRequestCompleted(103.0, 13, WRITER, 1, "question/0/0", done, 0.5, 30),
         ev.ModelRequestCompleted(103.1, 14, WRITER, 2, "question/0/1", done, 0.5, 40),
         ev.ModelRequestCompleted(103.2, 15, JUDGE, 3, "grade/0/0", done, 0.5, 9),
+        ev.TaskCompleted(103.2, 7, "question/0/0", "done"),
+        ev.TaskLeaseReleased(103.2, 8, "question/0/0", 1),
         ev.RowGroupCheckpointed(104.0, 2, 0, 48, 2),
         ev.RowGroupCheckpointed(106.0, 3, 1, 50, 0),
         ev.SchedulerJobCompleted(108.0, 4, "finished", 98, 2),

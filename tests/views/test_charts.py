@@ -13,7 +13,7 @@ import pytest
 
 import ddsched_nb as dd
 from ddsched_nb.core import events as ev
-from ddsched_nb.core.model import OutcomeKind, PoolKey
+from ddsched_nb.core.model import FlowKey, OutcomeKind, PoolKey
 from ddsched_nb.errors import ConfigError
 from ddsched_nb.sim.simulate import simulate
 from ddsched_nb.views import renderer
@@ -83,8 +83,15 @@ def long_record(requests: int) -> list[ev.Event]:
         found.append(ev.RequestLeaseReleased(at, i, pool, i, OutcomeKind.RATE_LIMITED, 0))
         found.append(ev.RequestRateLimited(at, i, pool, i, None, 0, limit))
         found.append(ev.RowGroupCheckpointed(at, i, i, 1, 0))
-        found.append(ev.WorkerSpawned(at, i, f"c{i % 9}/0/{i}", f"c{i % 9}", 0, i))
-        found.append(completed(at, pool, f"c{i % 9}/0/{i}", 7))
+        task, flow = f"c{i % 9}/0/{i}", FlowKey("local", ("column", f"c{i % 9}"))
+        found.append(ev.ReadyEnqueued(at, i, task, flow))
+        found.append(ev.TaskLeaseAcquired(at, i, task, i, False))
+        found.append(ev.WorkerSpawned(at, i, task, f"c{i % 9}", 0, i))
+        found.append(completed(at, pool, task, 7))
+        if i >= 5:
+            task = f"c{(i - 5) % 9}/0/{i - 5}"
+            found.append(ev.TaskCompleted(at, i, task, "done"))
+            found.append(ev.TaskLeaseReleased(at, i, task, i - 5))
     return found
 
 

@@ -13,7 +13,7 @@ import pytest
 from ddsched_nb.aio.progress import RowError
 from ddsched_nb.aio.statistics import FlowStanding, RunStatistics
 from ddsched_nb.core import events as ev
-from ddsched_nb.core.model import PoolKey
+from ddsched_nb.core.model import FlowKey, PoolKey
 from ddsched_nb.views.frames import change, errors_of, flow_name, frame_of, shape_of
 from ddsched_nb.views.notes import Notes
 from ddsched_nb.views.outlook import Outlook
@@ -146,6 +146,7 @@ def test_the_same_again_within_a_second_is_counted_also_where_two_take_turns() -
         (ev.RowGroupCheckpointed(1.0, 1, 4, 48, 2), "row group 4 finished: 48 rows, 2 dropped"),
         (ev.NonRetryableDropped(1.0, 1, "grade/0/3", 3, "KeyError"), "row 3 dropped by grade/0/3: KeyError"),
         (ev.RetryDeferred(1.0, 1, "grade/0/3", 2.0, 1, "timeout"), "grade/0/3 is put aside to be tried again: timeout"),
+        (ev.RequestPressureAdvisorySkipped(1.0, 1, "a/0/1", FlowKey("model", ("a",)), POOL, "waiters", "b/0/1"), "a task of local/writer let another go first: calls wait for its model"),
         (ev.RunAdjusted(1.0, 1, "row_groups", "adaptive", "3"), "row_groups adaptive \u2192 3, as you asked"),
         (ev.SchedulerLoopLagged(1.0, 1, 0.25), "the event loop came back 250 ms late"),
     ],

@@ -37,12 +37,23 @@ class Chains(NamedTuple):
 
 
 class RowGroups(NamedTuple):
-    """Row groups that were open: target at the end, highest target, most at once, most rows."""
+    """Row groups that were open.
+
+    Attributes:
+        target: The target at the end.
+        highest_target: The highest it was.
+        after_peak: The lowest it was after that.
+        most_open: The most that were open at once.
+        most_rows: The most rows that were.
+        mean_rows: Rows that were open, as a mean over time.
+    """
 
     target: int
     highest_target: int
+    after_peak: int
     most_open: int
     most_rows: int
+    mean_rows: float
 
 
 def chains(case: Case, record: RunRecord) -> Chains:
@@ -83,14 +94,21 @@ def row_groups(case: Case, record: RunRecord) -> RowGroups:
     start = fixed if fixed is not None else (moved[0].before if moved else 1)
     sizes: dict[int, int] = {}
     groups = rows = 0
+    area, since, begins = 0.0, 0.0, None
     for event in record.select(ev.RowGroupAdmitted, ev.RowGroupCheckpointed):
+        begins = event.at if begins is None else begins
+        area, since = area + sum(sizes.values()) * (event.at - since), event.at
         if isinstance(event, ev.RowGroupAdmitted):
             sizes[event.row_group] = event.rows
         elif isinstance(event, ev.RowGroupCheckpointed):
             sizes.pop(event.row_group, None)
         groups, rows = max(groups, len(sizes)), max(rows, sum(sizes.values()))
     targets = [start, *(event.after for event in moved)]
-    return RowGroups(targets[-1], max(targets), groups, rows)
+    highest = max(targets)
+    fell = min(targets[targets.index(highest) :])
+    span = 0.0 if begins is None else since - begins
+    mean = area / span if span else 0.0
+    return RowGroups(targets[-1], highest, fell, groups, rows, mean)
 
 
 def first_cell(case: Case, record: RunRecord) -> str | None:

@@ -10,10 +10,11 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ddsched_nb.analysis.idle import explain_idle
+from ddsched_nb.analysis.idle import IdleReport, explain_idle
 from ddsched_nb.analysis.metrics import ResourceMetrics, Waits
 from ddsched_nb.bench.suite.cases import Case
 from ddsched_nb.bench.suite.chains import chains, complaints, first_cell, row_groups
+from ddsched_nb.bench.suite.over_time import over_time, queue_waits
 from ddsched_nb.bench.suite.running import Iteration, llm_slots
 from ddsched_nb.bench.suite.summary import ResourceRow, Row
 from ddsched_nb.bench.suite.table import Measured
@@ -47,6 +48,7 @@ def make_row(case: Case, iterations: Sequence[Iteration], possible: Possible) ->
     submission = _Resource([it.found.scheduler.get(SUBMISSION) for it in iterations])
     first = iterations[0]
     groups = row_groups(case, iterations[-1].record)
+    idle = _explained(iterations)
     fields: dict[str, Any] = {
         **_shape(case, first),
         **_speed(case, iterations, possible),
@@ -59,10 +61,14 @@ def make_row(case: Case, iterations: Sequence[Iteration], possible: Possible) ->
         "row_group_admission_target": groups.target,
         "row_group_admission_observed_max_target": groups.highest_target,
         "row_group_admission_max_admitted_rows": groups.most_rows,
+        "row_group_target_after_peak": groups.after_peak,
+        "row_group_open_rows_mean": groups.mean_rows,
         **_soundness(case, iterations),
-        "digests": tuple(it.record.digest() for it in iterations),
+        "digests": tuple(it.digest for it in iterations),
         "resources": _resources(iterations),
-        "idle_causes": _idle_causes(iterations),
+        "idle_causes": _idle_causes(idle),
+        "queue_wait_p95_seconds": queue_waits(first.record),
+        "timeline": over_time(first.record, idle[0]),
     }
     idle_class, lever = _dominant(fields)
     return Row(**fields, dominant_idle_class=idle_class, recommended_next_lever=lever)
@@ -185,6 +191,9 @@ def _request_fields(case: Case, iterations: Sequence[Iteration]) -> dict[str, An
         "request_wait_seconds_while_task_leased_max": _most(waited),
         "request_pressure_advisory_enabled": case.workload.config.request_pressure_advisory,
         "request_pressure_advisory_skip_count": sum(skips),
+        "refused_request_count": sum(
+            len(it.record.select(ev.RequestRateLimited)) for it in iterations
+        ),
         "first_model_dispatch_column": first_cell(case, iterations[0].record),
     }
 
@@ -220,10 +229,11 @@ def _capacities(record: RunRecord) -> dict[str, int]:
 def _resources(iterations: Sequence[Iteration]) -> tuple[ResourceRow, ...]:
     record = iterations[0].record
     caps = {e.pool.label: e.cap for e in record.select(ev.RequestResourceRegistered)}
+    capacities = _capacities(record)
     rows = []
     for name in iterations[0].found.scheduler:
         found = [it.found.scheduler[name] for it in iterations if name in it.found.scheduler]
-        rows.append(_resource(name, "scheduler", _capacities(record)[name], found))
+        rows.append(_resource(name, "scheduler", capacities[name], found))
     for name in iterations[0].found.requests:
         found = [it.found.requests[name] for it in iterations if name in it.found.requests]
         rows.append(_resource(name, "request", caps[name], found))
@@ -249,14 +259,23 @@ def _resource(
     )
 
 
-def _idle_causes(iterations: Sequence[Iteration]) -> dict[str, dict[str, float]]:
+def _explained(iterations: Sequence[Iteration]) -> list[IdleReport]:
+    """Why slots were idle, run by run; equal runs are explained once."""
+    known: dict[str, IdleReport] = {}
+    for it in iterations:
+        if it.digest not in known:
+            known[it.digest] = explain_idle(it.record)
+    return [known[it.digest] for it in iterations]
+
+
+def _idle_causes(explained: Sequence[IdleReport]) -> dict[str, dict[str, float]]:
     """Idle slot-seconds by resource and cause, of those that were idle at all: means."""
     found: dict[str, dict[str, float]] = {}
-    for iteration in iterations:
-        for resource in explain_idle(iteration.record).resources:
+    for report in explained:
+        for resource in report.resources:
             causes = found.setdefault(resource.name, {}) if resource.causes else {}
             for cause, seconds in resource.causes.items():
-                share = seconds / len(iterations)
+                share = seconds / len(explained)
                 causes[str(cause)] = causes.get(str(cause), 0.0) + share
     return found
 

@@ -1,4 +1,5 @@
-"""Our own checks, beside the reference's: soundness, bounds, twins that yield, both adaptations.
+"""Our own checks, beside the reference's: soundness, bounds, twins that yield, both adaptations,
+row groups both ways, limits, task policies, and what the fuzzer found.
 
 What the reference's benchmark process raises on (counts that differ, leases above limits, seconds
 that do not add up, a slow wake-up) is a check here, of the group `self-validation`.
@@ -10,6 +11,7 @@ import math
 from collections.abc import Iterable
 
 from ddsched_nb.bench.suite.cases import COMBINED
+from ddsched_nb.bench.suite.setting_checks import setting_checks
 from ddsched_nb.bench.suite.summary import (
     Check,
     Clock,
@@ -41,6 +43,8 @@ def own_checks(summary: Summary) -> list[Check]:
         *_twins(summary),
         *_combined(summary),
         *_causes(summary.cases),
+        *setting_checks(summary, _OF_WALL_TIMES[summary.clock]),
+        *_fuzz(summary),
     ]
 
 
@@ -196,4 +200,13 @@ def _causes(rows: Iterable[Row]) -> list[Check]:
                 "0 within 1e-09",
                 case=row.key,
             )
+    return group.checks
+
+
+def _fuzz(summary: Summary) -> list[Check]:
+    group = Group("fuzz")
+    for row in summary.fuzz:
+        said = f"{row.broken} ({row.command})" if row.broken else "none"
+        title = f"laws that {row.target} broke in {row.runs} runs"
+        group.check(row.target, title, not row.broken, said, "none")
     return group.checks

@@ -6,34 +6,21 @@ A function from a summary to a string; what a part looks like is `report_parts`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
 from html import escape
-from typing import Any, Final
+from typing import Final
 
-from ddsched_nb.bench.suite.report_parts import (
-    STYLE,
-    TEXTURES,
-    Bar,
-    Part,
-    bars,
-    legend,
-    percent,
-    seconds,
-    table,
-)
-from ddsched_nb.bench.suite.summary import Check, Row, Summary
+from ddsched_nb.bench.suite.report_analysis import analysis
+from ddsched_nb.bench.suite.report_cases import Theirs, articles, reasons
+from ddsched_nb.bench.suite.report_methods import methods
+from ddsched_nb.bench.suite.report_parts import STYLE, TEXTURES, percent, seconds, table
+from ddsched_nb.bench.suite.summary import Summary
 from ddsched_nb.bench.suite.table import published
 
 __all__ = ["report"]
 
 # Nothing is loaded from anywhere, and nothing runs.
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
-_KINDS: Final = (
-    ("use", "in use"),
-    ("starved", "idle, although tasks were queued (starved)"),
-    ("frontier", "idle, as nothing was ready (frontier)"),
-)
-_Theirs = Mapping[str, Any]
 
 
 def report(summary: Summary) -> str:
@@ -44,15 +31,16 @@ def report(summary: Summary) -> str:
         _comparison(summary),
         _groups(summary),
         _cases(summary),
-        *_articles(summary),
-        _methods(summary),
+        analysis(summary),
+        *articles(summary, _known(summary)),
+        methods(summary),
     )
     return (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>{TEXTURES}"
-        f"<header>{_verdict(summary, title)}</header><main>{''.join(parts)}</main>"
+        f"<header>{_verdict(summary, title)}{_ways(parts)}</header><main>{''.join(parts)}</main>"
         f"<footer>{_origin(summary)}</footer></body></html>\n"
     )
 
@@ -75,6 +63,28 @@ def _verdict(summary: Summary, title: str) -> str:
     )
 
 
+_WAYS: Final = {
+    "failed": "What failed",
+    "baseline": "Baseline",
+    "checks": "Checks",
+    "overview": "Cases",
+    "analysis": "What the adaptations bring",
+    "cases": "Case by case",
+    "methods": "Methods",
+}
+
+
+def _ways(parts: Iterable[str]) -> str:
+    """Links to those sections that are there; the page is a long one on a phone."""
+    there = "".join(parts)
+    links = (
+        f'<li><a href="#{place}">{name}</a></li>'
+        for place, name in _WAYS.items()
+        if f' id="{place}"' in there
+    )
+    return f'<nav aria-label="Sections"><ul class="ways">{"".join(links)}</ul></nav>'
+
+
 def _when(summary: Summary) -> str:
     if summary.clock == "virtual":
         return "in virtual time: what decisions cost, without the costs of a real loop"
@@ -83,19 +93,8 @@ def _when(summary: Summary) -> str:
 
 def _failures(summary: Summary) -> str:
     if not summary.failed:
-        return '<h2>What failed</h2><p class="pass">Nothing.</p>'
-    return f"<h2>What failed</h2>{_reasons(summary.failed)}"
-
-
-def _reasons(failed: Any) -> str:
-    return f"<ul>{''.join(map(_reason, failed))}</ul>"
-
-
-def _reason(check: Check) -> str:
-    return (
-        f'<li><b class="fail">{escape(check.severity)}</b>: {escape(check.reason)} '
-        f'<code class="quiet">{escape(check.id)}</code></li>'
-    )
+        return '<h2 id="failed">What failed</h2><p class="pass">Nothing.</p>'
+    return f'<h2 id="failed">What failed</h2>{reasons(summary.failed)}'
 
 
 _FIGURES: Final = {
@@ -110,7 +109,8 @@ _FIGURES: Final = {
 def _comparison(summary: Summary) -> str:
     base = summary.baseline
     if base is None:
-        return "<h2>Against the baseline</h2><p>None was given (<code>--baseline</code>).</p>"
+        none = "<p>None was given (<code>--baseline</code>).</p>"
+        return f'<h2 id="baseline">Against the baseline</h2>{none}'
     said = [f"<p>Compared with <code>{escape(base.file)}</code> of {escape(base.commit[:12])}.</p>"]
     for verdict, word in (("worse", "Worse"), ("better", "Better")):
         found = [change for change in base.changes if change.verdict == verdict]
@@ -127,18 +127,37 @@ def _comparison(summary: Summary) -> str:
         head = ("case", "figure", "before", "after", "change")
         shown = table(f"{word}: {len(found)}", head, lines) if found else f"<p>{word}: nothing.</p>"
         said.append(shown)
-    return f"<h2>Against the baseline</h2>{''.join(said)}"
+    return f'<h2 id="baseline">Against the baseline</h2>{"".join(said)}'
 
 
 def _by(before: float, after: float) -> str:
-    return f"{100 * (after - before) / before:+.1f} %" if before else f"{after - before:+.6g}"
+    return f"{100 * (after - before) / before:+.1f}\u00a0%" if before else f"{after - before:+.6g}"
 
 
 def _groups(summary: Summary) -> str:
     every = Counter(check.group for check in summary.checks)
     good = Counter(check.group for check in summary.checks if check.passed)
     lines = [(name, f"{good[name]}", f"{count}") for name, count in every.items()]
-    return "<h2>Checks</h2>" + table("Checks by group", ("group", "passed", "of"), lines)
+    shown = table("Checks by group", ("group", "passed", "of"), lines)
+    return f'<h2 id="checks">Checks</h2>{shown}{_fuzz(summary)}'
+
+
+def _fuzz(summary: Summary) -> str:
+    if not summary.fuzz:
+        return ""
+    lines = [
+        (
+            one.target,
+            f"{one.runs:,}",
+            f"{one.steps:,}",
+            f"{one.faults:,}",
+            f"{one.broken}: {one.command}" if one.broken else "nothing",
+        )
+        for one in summary.fuzz
+    ]
+    head = ("work", "runs", "steps", "faults", "what broke")
+    title = "Fuzzed: orders and faults by chance, every run judged"
+    return table(title, head, lines, prose=True)
 
 
 _HEAD: Final = (
@@ -192,184 +211,23 @@ def _cases(summary: Summary) -> str:
         )
     places = [f"case-{number}" for number in range(len(lines))]
     caption = "Each case; ref. is what the reference published, in real time, where it has the case"
-    return "<h2>Cases</h2>" + table(caption, _HEAD, lines, places)
+    return '<h2 id="overview">Cases</h2>' + table(caption, _HEAD, lines, places)
 
 
-def _known(summary: Summary) -> dict[str, _Theirs]:
+def _known(summary: Summary) -> dict[str, Theirs]:
     """The reference's figures by key; those of quick mode are all that was published."""
     if summary.mode != "quick":
         return {}
     return {f"{entry['sweep']}/{name}": entry for name, entry in published().items()}
 
 
-def _said(theirs: _Theirs, name: str) -> str:
+def _said(theirs: Theirs, name: str) -> str:
     value = theirs.get(name)
     if value is None:
         return "-"
     if name.endswith("_s") and not name.endswith("per_s"):
         return seconds(value)
     return f"{value:,.0f}" if name in ("advisory_skips", "throughput_per_s") else percent(value)
-
-
-def _articles(summary: Summary) -> Iterator[str]:
-    known = _known(summary)
-    yield "<h2>Case by case</h2>" + legend(_KINDS)
-    for number, row in enumerate(summary.cases):
-        failed = [c for c in summary.failed if c.case == row.key]
-        yield (
-            f'<article id="case-{number}"><h3>{escape(row.key)}</h3>'
-            f'<p class="quiet">{escape(_about(row))}</p>'
-            f"{_reasons(failed) if failed else ''}"
-            f"{_time_bars(row)}{_slot_bars(row, known.get(row.key, {}))}"
-            f"{_resources(row)}</article>"
-        )
-
-
-def _about(row: Row) -> str:
-    groups = "up to " if row.row_group_admission_mode == "adaptive" else ""
-    holds = "hold" if row.holds_slots else "leave"
-    said = [
-        f"{row.record_count:,} rows, {row.buffer_size} a row group, {groups}"
-        f"{row.row_group_concurrency} open (highest target "
-        f"{row.row_group_admission_observed_max_target}), task slots: "
-        f"{row.task_admission_capacity}, {row.generation_count:,} cells",
-        f"{row.iterations} run{'s' if row.iterations > 1 else ''}",
-        f"bound by {row.binding}",
-        row.dominant_idle_class,
-    ]
-    if row.first_model_dispatch_column is not None:
-        said.append(f"tasks {holds} their slots while they wait")
-        said.append(f"first to go out: {row.first_model_dispatch_column}")
-    if row.control:
-        said.append("a control: it keeps a behaviour for comparison")
-    return "; ".join(said) + "."
-
-
-def _time_bars(row: Row) -> str:
-    longest = max(row.mean_wall_time_seconds, row.bound_seconds, row.oracle_seconds)
-    shown = [
-        Bar(label, (Part("use", label, value / longest),), said)
-        for label, value, said in (
-            (
-                "wall time",
-                row.mean_wall_time_seconds,
-                f"{seconds(row.mean_wall_time_seconds)}, {row.wall_over_bound:.3f} x the bound",
-            ),
-            ("lower bound", row.bound_seconds, seconds(row.bound_seconds)),
-            ("oracle", row.oracle_seconds, f"{seconds(row.oracle_seconds)}, every row group open"),
-        )
-    ]
-    return bars("How long it took, and how long it must take", shown)
-
-
-def _slot_bars(row: Row, theirs: _Theirs) -> str:
-    ours = (
-        row.llm_wait_utilization_ratio,
-        row.llm_wait_starved_idle_ratio,
-        row.llm_wait_frontier_dependency_horizon_idle_ratio,
-    )
-    shown = [_slots("here", ours)]
-    if theirs:
-        names = ("llm_utilization", "starved_idle", "frontier_idle")
-        shown.append(_slots("reference", tuple(float(theirs[name]) for name in names)))
-    if row.request_utilization_ratio:
-        permits = (
-            row.request_utilization_ratio,
-            row.request_starved_idle_ratio,
-            row.request_frontier_dependency_horizon_idle_ratio,
-        )
-        shown.append(_slots("permits, here", permits))
-    return bars("Slots of tasks that wait for models, as shares of their time", shown)
-
-
-def _slots(label: str, shares: tuple[float, ...]) -> Bar:
-    words = ("in use", "starved", "frontier")
-    parts = tuple(Part(k, n, s) for (k, n), s in zip(_KINDS, shares, strict=True))
-    said = ", ".join(f"{percent(s)} {w}" for w, s in zip(words, shares, strict=True))
-    return Bar(label, parts, said)
-
-
-def _resources(row: Row) -> str:
-    lines = [
-        (
-            found.name,
-            f"{found.max_in_flight} of {found.capacity}",
-            _of(found.busy_seconds, found.capacity_seconds),
-            _of(found.starved_idle_seconds, found.capacity_seconds),
-            _of(found.frontier_idle_seconds, found.capacity_seconds),
-            seconds(found.queue_age_p95_seconds),
-            seconds(found.queue_age_max_seconds),
-        )
-        for found in row.resources
-    ]
-    head = ("resource", "most held", "in use", "starved", "frontier", "wait p95", "longest")
-    shown = table(f"Resources of {row.key}", head, lines)
-    return f"<details><summary>Each resource</summary>{shown}</details>"
-
-
-def _of(part: float, whole: float) -> str:
-    return percent(part / whole) if whole else "-"
-
-
-_WORDS: Final = (
-    (
-        "Lower bound",
-        "No schedule of the case's work is faster, given its fixed knobs: the longest chain, the "
-        "work of each model over its capacity, that of the task slots over theirs, and that of the "
-        "row groups that may be open.",
-    ),
-    (
-        "Oracle",
-        "List scheduling in row order that knows the capacity, is never refused and has every row "
-        "group open; so a case with few open row groups cannot reach it.",
-    ),
-    (
-        "In use, idle",
-        "A slot is in use from a task's admission to its end, whatever the task does meanwhile. "
-        "Capacity time is capacity times the time of the run; shares are of that.",
-    ),
-    (
-        "Starved",
-        "Idle slot time while anything that needs such a slot was queued; all idle slots count, as "
-        "in the reference.",
-    ),
-    ("Frontier", "The other idle slot time: no task had all its inputs, or no row group was open."),
-    (
-        "Useful",
-        "Declared service time of all cells over the time of the slots, or permits, there were for "
-        "it. Unlike utilization it does not grow when a loop lags.",
-    ),
-    (
-        "Leased wait",
-        "Seconds that requests waited for permits while their tasks held their slots, summed over "
-        "requests; the mean of the runs.",
-    ),
-    ("Skips", "Tasks that the pressure advisory passed over, summed over the runs."),
-    (
-        "Controls",
-        "Cases that keep a behaviour on purpose so that others can be compared; no bound is asked "
-        "of them.",
-    ),
-)
-
-
-def _methods(summary: Summary) -> str:
-    how = (
-        "Every case ran on the very scheduler that real runs use, on an event loop whose clock "
-        "jumps. Two runs give equal figures, to the last digit."
-        if summary.clock == "virtual"
-        else "Every case ran on a real asyncio loop with real sleeps. Its bound is that of the "
-        "services as long as a bare loop needs for the same sleeps, as many at once: the shorter "
-        "of two medians, measured before and after. Other work on the machine is in all other "
-        "figures. The settings in which both adaptations are needed are stretched by ten."
-    )
-    words = "".join(f"<dt>{escape(w)}</dt><dd>{escape(t)}</dd>" for w, t in _WORDS)
-    return (
-        f"<h2>Methods and definitions</h2><p>{escape(how)}</p><p>Cases and formulas are those of "
-        "the idle suite of Data Designer's pull request 661, version "
-        f"{escape(summary.suite_version)}; its figures are from the report published there, in "
-        f"real time on another machine.</p><dl>{words}</dl>"
-    )
 
 
 def _origin(summary: Summary) -> str:

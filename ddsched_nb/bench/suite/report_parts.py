@@ -11,7 +11,18 @@ from html import escape
 from itertools import zip_longest
 from typing import Final, NamedTuple
 
-__all__ = ["STYLE", "TEXTURES", "Bar", "Part", "bars", "legend", "percent", "seconds", "table"]
+__all__ = [
+    "STYLE",
+    "TEXTURES",
+    "Bar",
+    "Part",
+    "bars",
+    "details",
+    "legend",
+    "percent",
+    "seconds",
+    "table",
+]
 
 
 class Part(NamedTuple):
@@ -72,6 +83,8 @@ def table(
     head: Sequence[str],
     rows: Iterable[Sequence[str]],
     places: Iterable[str] = (),
+    *,
+    prose: bool = False,
 ) -> str:
     """A table that scrolls sideways by itself.
 
@@ -80,12 +93,15 @@ def table(
         head: Names of the columns.
         rows: The cells, as text; the first of a row names it.
         places: Ids of what the first cells lead to, if they lead anywhere.
+        prose: Whether the last cells are sentences.
     """
-    heads = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    last = len(head) - 1 if prose else -1
+    heads = "".join(_head(cell, prose=number == last) for number, cell in enumerate(head))
     lines = []
     for (first, *rest), place in zip_longest(rows, places):
         named = escape(first) if place is None else f'<a href="#{place}">{escape(first)}</a>'
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+        words = len(rest) - 1 if prose else -1
+        cells = "".join(_cell(cell, prose=number == words) for number, cell in enumerate(rest))
         lines.append(f'<tr><th scope="row">{named}</th>{cells}</tr>')
     name = escape(caption, quote=True)
     return (
@@ -96,38 +112,81 @@ def table(
     )
 
 
+def details(summary: str, content: str) -> str:
+    """What opens when it is asked for; `content` is HTML."""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+
+
+def _head(text: str, *, prose: bool) -> str:
+    words = ' class="words"' if prose else ""
+    return f'<th scope="col"{words}>{escape(text)}</th>'
+
+
+def _cell(text: str, *, prose: bool) -> str:
+    return f'<td class="words">{escape(text)}</td>' if prose else f"<td>{escape(text)}</td>"
+
+
 def percent(share: float) -> str:
-    """A share in words."""
-    return f"{100 * share:.1f} %"
+    """A share in words; the figure keeps its sign beside it where a line ends."""
+    return f"{100 * share:.1f}\u00a0%"
 
 
 def seconds(value: float) -> str:
-    """A duration in words."""
+    """A duration in words; the figure keeps its unit beside it where a line ends."""
     if not value:
         return "0"
     if value < 1e-3:
-        return f"{1e6 * value:.0f} us"
-    return f"{1e3 * value:.1f} ms" if value < 1 else f"{value:.3f} s"
+        return f"{1e6 * value:.0f}\u00a0us"
+    return f"{1e3 * value:.1f}\u00a0ms" if value < 1 else f"{value:.3f}\u00a0s"
+
+
+def _texture(name: str, size: int, mark: str, turned: int = 0) -> str:
+    turn = f' patternTransform="rotate({turned})"' if turned else ""
+    return (
+        f'<pattern id="{name}" width="{size}" height="{size}" patternUnits="userSpaceOnUse"{turn}>'
+        f'<rect class="{name}-ground" width="{size}" height="{size}"/>{mark}</pattern>'
+    )
+
+
+def _marks() -> str:
+    dot = '<circle class="{0}-mark" cx="3" cy="3" r="1.4"/>'
+    line = '<rect class="{0}-mark" width="{1}" height="8"/>'
+    cross = (
+        '<rect class="{0}-mark" width="2" height="8"/><rect class="{0}-mark" width="8" height="2"/>'
+    )
+    squares = (
+        '<rect class="{0}-mark" width="4" height="4"/>'
+        '<rect class="{0}-mark" x="4" y="4" width="4" height="4"/>'
+    )
+    return "".join(
+        (
+            _texture("starved", 8, line.format("starved", 3), 45),
+            _texture("frontier", 6, dot.format("frontier")),
+            _texture("horizon", 8, line.format("horizon", 3)),
+            _texture("full", 8, cross.format("full")),
+            _texture("closed", 8, line.format("closed", 3), 90),
+            _texture("fair", 8, squares.format("fair")),
+            _texture("none", 6, dot.format("none")),
+        )
+    )
 
 
 TEXTURES: Final = (
-    '<svg class="defs" aria-hidden="true" width="0" height="0"><defs>'
-    '<pattern id="stripes" width="8" height="8" patternUnits="userSpaceOnUse" '
-    'patternTransform="rotate(45)"><rect class="stripe-ground" width="8" height="8"/>'
-    '<rect class="stripe" width="3" height="8"/></pattern>'
-    '<pattern id="dots" width="6" height="6" patternUnits="userSpaceOnUse">'
-    '<rect class="dot-ground" width="6" height="6"/><circle class="dot" cx="3" cy="3" r="1.4"/>'
-    "</pattern></defs></svg>"
+    f'<svg class="defs" aria-hidden="true" width="0" height="0"><defs>{_marks()}</defs></svg>'
 )
 
 # Okabe and Ito (2008), lighter ones of them in the dark.
-STYLE: Final = """
+_STYLE: Final = """
 :root { color-scheme: light dark; --paper: #ffffff; --ink: #1c1c1c; --quiet: #5a5a5a;
   --line: #d0d0d0; --ground: #eeeeee; --use: #0072b2; --starved: #d55e00; --starved-2: #f6c9a8;
-  --frontier: #8a8a8a; --frontier-2: #e2e2e2; --good: #00664b; --bad: #a83200; --link: #005a8c; }
+  --frontier: #8a8a8a; --frontier-2: #e2e2e2; --good: #00664b; --bad: #a83200; --link: #005a8c;
+  --horizon: #00805c; --horizon-2: #c4ebdd; --full: #a8447c; --full-2: #f3d5e5;
+  --closed: #b37700; --closed-2: #f7e3b5; --fair: #3d7fae; --fair-2: #d3e8f6; --late: #a83200; }
 @media (prefers-color-scheme: dark) { :root { --paper: #15171a; --ink: #ececec; --quiet: #b0b0b0;
   --line: #3d4147; --ground: #2a2d32; --use: #56b4e9; --starved: #e69f00; --starved-2: #6a4a00;
-  --frontier: #9a9a9a; --frontier-2: #3c3f44; --good: #4fd6ac; --bad: #ff9d6b; --link: #8ccbf0; } }
+  --frontier: #9a9a9a; --frontier-2: #3c3f44; --good: #4fd6ac; --bad: #ff9d6b; --link: #8ccbf0;
+  --horizon: #2bb98c; --horizon-2: #0e4434; --full: #d98ab8; --full-2: #552640;
+  --closed: #e6b84d; --closed-2: #574008; --fair: #8cc4ea; --fair-2: #24445a; --late: #ff7a4d; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.5;
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; }
@@ -155,10 +214,18 @@ figure { margin: .6rem 0 .8rem; }
   margin: .25rem 0; font-size: .88rem; }
 .bar .said { grid-column: 2; color: var(--quiet); }
 .bar svg { width: 100%; height: 1rem; display: block; }
-rect.ground { fill: var(--ground); } rect.use { fill: var(--use); }
-rect.starved { fill: url(#stripes); } rect.frontier { fill: url(#dots); }
-.stripe-ground { fill: var(--starved-2); } .stripe { fill: var(--starved); }
-.dot-ground { fill: var(--frontier-2); } .dot { fill: var(--frontier); }
+rect.ground { fill: var(--ground); } .use { fill: var(--use); } .late { fill: var(--late); }
+@TEXTURES@
+path.aim { fill: none; stroke: var(--ink); stroke-width: 1.5; stroke-dasharray: 4 3;
+  vector-effect: non-scaling-stroke; }
+.strip svg { height: 1.9rem; overflow: visible; }
+.axis span:last-child { grid-column: 2; display: flex; justify-content: space-between; }
+.axis i { font-style: normal; color: var(--quiet); }
+summary { cursor: pointer; font-size: .9rem; padding: .15rem 0; }
+td.words, th.words { text-align: left; } td.words { white-space: normal; min-width: 14rem; }
+.ways { list-style: none; padding: 0; margin: .6rem 0 0; display: flex; flex-wrap: wrap;
+  gap: .2rem 1.1rem; }
+.ways a { display: inline-block; padding: .2rem 0; }
 .legend { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem;
   font-size: .88rem; }
 .legend svg { width: 1rem; height: 1rem; vertical-align: -.15rem; margin-right: .4rem; }
@@ -167,7 +234,28 @@ dt { font-weight: 600; margin-top: .5rem; } dd { margin: 0; }
 code { font-size: .92em; overflow-wrap: anywhere; }
 footer { margin-top: 2.5rem; padding-bottom: 2rem; border-top: 1px solid var(--line); }
 @media (max-width: 34rem) { th, td { padding: .25rem .45rem; }
-  th:first-child { min-width: 8rem; max-width: 9rem; }
-  .bar { grid-template-columns: 1fr; } .bar .said { grid-column: 1; } }
+  th:first-child { min-width: 8rem; max-width: 9rem; } td.words { white-space: nowrap; }
+  .bar { grid-template-columns: minmax(0, 1fr); }
+  .bar .said, .axis span:last-child { grid-column: 1; } .axis span:first-child { display: none; } }
 @media print { .wide { overflow: visible; } article { break-inside: avoid; } }
 """
+
+# Each texture with the names of its colours; the two that mean that nothing was ready share theirs.
+_COLOURS: Final = {
+    "starved": "starved",
+    "frontier": "frontier",
+    "horizon": "horizon",
+    "full": "full",
+    "closed": "closed",
+    "fair": "fair",
+    "none": "frontier",
+}
+
+STYLE: Final = _STYLE.replace(
+    "@TEXTURES@",
+    "\n".join(
+        f"rect.{name} {{ fill: url(#{name}); }} .{name}-ground {{ fill: var(--{colour}-2); }}\n"
+        f".{name}-mark {{ fill: var(--{colour}); }}"
+        for name, colour in _COLOURS.items()
+    ),
+)

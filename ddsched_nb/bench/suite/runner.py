@@ -16,9 +16,17 @@ from ddsched_nb.bench.suite.baseline import (
 from ddsched_nb.bench.suite.cases import CASES, COMBINED, FULL_CASES, OWN_CASES, Case
 from ddsched_nb.bench.suite.checks import reference_checks
 from ddsched_nb.bench.suite.measuring import Possible, make_row
+from ddsched_nb.bench.suite.own_cases import SETTINGS
 from ddsched_nb.bench.suite.own_checks import own_checks
 from ddsched_nb.bench.suite.provenance import provenance
-from ddsched_nb.bench.suite.running import bare_sleep_s, llm_slots, run_case, simulated
+from ddsched_nb.bench.suite.running import (
+    bare_sleep_s,
+    llm_slots,
+    run_case,
+    simulate_case,
+    simulated,
+)
+from ddsched_nb.bench.suite.smoke import fuzz_smoke
 from ddsched_nb.bench.suite.summary import (
     Baseline,
     Clock,
@@ -48,7 +56,8 @@ def suite_cases(mode: Mode, clock: Clock = "virtual") -> tuple[Case, ...]:
         for setting in COMBINED
         for adaptive, advisory in ((False, False), (True, False), (False, True), (True, True))
     ]
-    return (*(CASES if mode == "quick" else FULL_CASES), *OWN_CASES, *both)
+    theirs = CASES if mode == "quick" else FULL_CASES
+    return (*theirs, *OWN_CASES, *both, *SETTINGS)
 
 
 def run_suite(mode: Mode, clock: Clock, say: Say, cases: Sequence[Case] | None = None) -> Summary:
@@ -58,8 +67,9 @@ def run_suite(mode: Mode, clock: Clock, say: Say, cases: Sequence[Case] | None =
         mode: Which cases.
         clock: Virtual time, or a real loop.
         say: Told of each case that has ended.
-        cases: Other cases than those of the mode.
+        cases: Other cases than those of the mode, and nothing is fuzzed.
     """
+    whole = cases is None
     cases = suite_cases(mode, clock) if cases is None else cases
     rows = []
     for number, case in enumerate(cases, start=1):
@@ -67,7 +77,10 @@ def run_suite(mode: Mode, clock: Clock, say: Say, cases: Sequence[Case] | None =
         say(f"[{number}/{len(cases)}] {_told(rows[-1])}")
     command = f"ddsched-nb suite --{mode}" + (" --real-time" if clock == "real" else "")
     found = provenance(command)
-    return Summary(mode=mode, clock=clock, provenance=found, cases=tuple(rows))
+    fuzzed = fuzz_smoke() if whole and clock == "virtual" else ()
+    if fuzzed:
+        say(f"fuzzed {len(fuzzed)} kinds of work, {sum(one.runs for one in fuzzed)} runs")
+    return Summary(mode=mode, clock=clock, provenance=found, cases=tuple(rows), fuzz=fuzzed)
 
 
 def judge(summary: Summary, baseline: Path | None, allowed: Tolerances) -> Summary:
@@ -112,10 +125,10 @@ def _row(case: Case, clock: Clock) -> Row:
     nominal = measure(case)
     if clock == "virtual":
         first = simulated(nominal.record, nominal.found)
-        iterations = [first, *(run_case(case, clock) for _ in range(case.iterations - 1))]
+        iterations = [first, *(simulate_case(case, first) for _ in range(case.iterations - 1))]
         return make_row(case, iterations, Possible(nominal, nominal, case.service_s))
     before = _bare(case)
-    iterations = [run_case(case, clock) for _ in range(case.iterations)]
+    iterations = [run_case(case) for _ in range(case.iterations)]
     # Other work on the machine must not make the bound a loose one.
     service = tuple(map(min, before, _bare(case)))
     elapsed = measure(case.with_service(service))

@@ -21,7 +21,7 @@ from ddsched_nb.bench.suite.summary import Clock
 from ddsched_nb.clients.simulated import SimulatedClient
 from ddsched_nb.core import events as ev
 from ddsched_nb.core.limits import FixedLimit
-from ddsched_nb.core.model import SUCCESS
+from ddsched_nb.core.model import SUCCESS, ModelKey
 from ddsched_nb.engine import StandIns
 from ddsched_nb.errors import DdschedError
 from ddsched_nb.record import RunRecord
@@ -31,7 +31,15 @@ from ddsched_nb.sim.loop import new_loop
 from ddsched_nb.sim.record import SimulatedRecord
 from ddsched_nb.sim.simulate import make_plan, simulate, take_holds
 
-__all__ = ["Iteration", "bare_sleep_s", "llm_slots", "run_case", "simulated", "wake_s"]
+__all__ = [
+    "Iteration",
+    "bare_sleep_s",
+    "llm_slots",
+    "run_case",
+    "simulate_case",
+    "simulated",
+    "wake_s",
+]
 
 T = TypeVar("T")
 
@@ -40,12 +48,16 @@ _TURNS = 10
 
 
 class Iteration(NamedTuple):
-    """One run of a case: its record, how it stood at its end, how busy it was, the wake probe."""
+    """One run of a case: its record, how it stood at its end, how busy it was, the wake probe.
+
+    `digest` is that of the record: what is known of a run holds for its equals.
+    """
 
     record: RunRecord
     ended: RunStatistics
     found: Metrics
     wake_s: float
+    digest: str
 
     @property
     def wall_s(self) -> float:
@@ -55,18 +67,23 @@ class Iteration(NamedTuple):
         return ended[-1].at - started[0].at
 
 
-def run_case(case: Case, clock: Clock) -> Iteration:
-    """Runs a case once."""
-    if clock == "virtual":
-        record = simulate(case.workload)
-        return simulated(record, metrics(record))
-    run = apart(lambda: _on_a_loop(_real(case), clock))
-    return Iteration(run.record, run.statistics(), metrics(run.record), wake_s(clock))
+def run_case(case: Case) -> Iteration:
+    """Runs a case once, on a real loop."""
+    run = apart(lambda: _on_a_loop(_real(case), "real"))
+    record = run.record
+    return Iteration(record, run.statistics(), metrics(record), wake_s("real"), record.digest())
+
+
+def simulate_case(case: Case, known: Iteration) -> Iteration:
+    """Runs a case once, in virtual time; what is known of an equal run is not found again."""
+    record = simulate(case.workload)
+    return simulated(record, known.found if record.digest() == known.digest else metrics(record))
 
 
 def simulated(record: SimulatedRecord, found: Metrics) -> Iteration:
     """A run in virtual time as an iteration."""
-    return Iteration(record, record.result.statistics, found, wake_s("virtual"))
+    ended = record.result.statistics
+    return Iteration(record, ended, found, wake_s("virtual"), record.digest())
 
 
 def wake_s(clock: Clock) -> float:
@@ -80,12 +97,18 @@ def bare_sleep_s(seconds: float, workers: int) -> float:
 
 
 def llm_slots(case: Case) -> int:
-    """Tasks of a case that may wait for models at once."""
+    """Tasks of a case that may wait for models at once, and are served."""
     slots = case.workload.config.max_in_flight_tasks
     assert slots is not None, "every case of the suite says how many"
-    if case.workload.pipeline.models:
-        caps = sum(c.cap for c in case.workload.pipeline.model_capacities.values())
-        return min(slots, caps)
+    pipeline = case.workload.pipeline
+    if pipeline.models:
+        served = {
+            ModelKey(name, profile.model): profile.capacity
+            for name, profiles in case.workload.profiles.items()
+            for profile in profiles
+        }
+        caps = {key: found.cap for key, found in pipeline.model_capacities.items()}
+        return min(slots, sum(min(cap, served.get(key, cap)) for key, cap in caps.items()))
     return max(1, slots // 2)
 
 

@@ -20,12 +20,16 @@ __all__ = [
     "Change",
     "Check",
     "Clock",
+    "Counted",
+    "FuzzRow",
     "Mode",
     "Provenance",
     "ResourceRow",
     "Row",
+    "Series",
     "Severity",
     "Summary",
+    "Timeline",
     "read_summary",
     "sha256_of",
 ]
@@ -38,6 +42,7 @@ SUITE_VERSION = "1.1"
 Mode = Literal["quick", "full"]
 Clock = Literal["virtual", "real"]
 Severity = Literal["error", "warning"]
+Counted = Literal["leased", "in_flight", "refused", "row_groups", "target"]
 
 
 class ResourceRow(msgspec.Struct, frozen=True):
@@ -55,6 +60,30 @@ class ResourceRow(msgspec.Struct, frozen=True):
     burstiness_coefficient: float
     queue_age_p95_seconds: float
     queue_age_max_seconds: float
+
+
+class Series(msgspec.Struct, frozen=True):
+    """One line of a timeline.
+
+    Attributes:
+        what: What is counted: permits in flight, for instance, as a mean over each span; refusals
+            are those of a span.
+        of: The resource or pool that it is counted of; empty for row groups.
+        top: What there is of it; where nothing bounds it, the most there was.
+        values: One a span.
+    """
+
+    what: Counted
+    of: str
+    top: float
+    values: tuple[float, ...]
+
+
+class Timeline(msgspec.Struct, frozen=True):
+    """How the first run of a case went, in equal spans that make up `seconds`."""
+
+    seconds: float
+    series: tuple[Series, ...]
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +105,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         wake_probe_p95_seconds: From the release of a permit to the waiter's lease.
         digests: SHA-256 of the record of each iteration.
         idle_causes: Idle slot-seconds of each resource that was idle, by cause.
+        row_group_target_after_peak: The lowest target after the highest.
+        row_group_open_rows_mean: Rows that were open, as a mean over time.
+        refused_request_count: Requests that were refused, of all runs.
+        queue_wait_p95_seconds: By column, from being queued to being leased; of the first run.
+        timeline: How it went over time; None in summaries from before there was one.
     """
 
     key: str
@@ -155,6 +189,31 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     recommended_next_lever: str
     resources: tuple[ResourceRow, ...]
     idle_causes: dict[str, dict[str, float]] = {}
+    row_group_target_after_peak: int = 0
+    row_group_open_rows_mean: float = 0.0
+    refused_request_count: int = 0
+    queue_wait_p95_seconds: dict[str, float] = {}
+    timeline: Timeline | None = None
+
+
+class FuzzRow(msgspec.Struct, frozen=True):
+    """What a few seeds of the fuzzer found.
+
+    Attributes:
+        target: What was run.
+        runs: Runs that were judged.
+        steps: Callbacks that ran in all of them.
+        faults: Faults that were injected in all of them.
+        broken: The law that a run broke; empty if none did.
+        command: The line that reproduces it.
+    """
+
+    target: str
+    runs: int
+    steps: int
+    faults: int
+    broken: str = ""
+    command: str = ""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,6 +288,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[Check, ...] = ()
     baseline: Baseline | None = None
     hashes: dict[str, str] = {}
+    fuzz: tuple[FuzzRow, ...] = ()
 
     @property
     def rows(self) -> Mapping[str, Row]:

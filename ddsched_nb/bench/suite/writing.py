@@ -18,7 +18,7 @@ __all__ = ["SUMMARY", "verdict", "writable", "write_files"]
 SUMMARY = "summary.json"
 _CSV = "cases.csv"
 _MARKDOWN = "summary.md"
-_NESTED = {"resources", "idle_causes"}
+_NESTED = {"resources", "idle_causes", "queue_wait_p95_seconds", "timeline"}
 
 
 def write_files(summary: Summary, folder: Path) -> Summary:

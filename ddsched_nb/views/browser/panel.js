@@ -119,7 +119,7 @@ class Panel {
     if (deferred) parts.push(`${count(deferred)} deferred`);
     parts.push(clock(frame.t));
     if (frame.rate) parts.push(`${short(frame.rate)} rows/s`);
-    if (!ended && frame.left) {
+    if (!ended && frame.left && frame.left[1] >= 1) {
       const [low, high] = frame.left.map(clock);
       parts.push(low === high ? `about ${low} left` : `${low} to ${high} left`);
     }
