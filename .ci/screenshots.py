@@ -3,6 +3,8 @@
     .venv/bin/python .ci/screenshots.py --out /tmp/pictures
     .venv/bin/python .ci/screenshots.py --out /tmp/pictures --only row_gantt,pipeline
 
+Live views, replay and explorers are taken last, in a real JupyterLab, by the browser tests.
+
 A chart (anything with `to_dict`) is drawn by vl-convert as PNG; HTML is shown by headless Chromium
 in a page that looks as a notebook's output does. To add a picture, add a pair of a name and a
 function without arguments to `PICTURES`: what it returns decides how it is taken. Look at them.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -159,7 +162,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 failed += 1
                 print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
     print(f"{len(pictures) - failed} of {len(pictures)} pictures, light and dark, in {chosen.out}")
+    if not only:
+        failed += views(chosen.out / "views")
     return 1 if failed else 0
+
+
+def views(out: Path) -> int:
+    """What lives in a notebook, as the browser tests see it in JupyterLab; their exit status."""
+    command = [sys.executable, "-m", "pytest", "-q", "tests/browser"]
+    root = Path(__file__).resolve().parents[1]
+    kept = {**os.environ, "DDSCHED_SCREENSHOTS": str(out.resolve())}
+    status = subprocess.run(command, cwd=root, env=kept, check=False).returncode
+    print(f"{len(list(out.glob('*.png')))} pictures of views in {out}")
+    return status
 
 
 def take(name: str, shown: Any, out: Path, page: Callable[[], Any]) -> None:

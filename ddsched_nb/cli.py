@@ -1,4 +1,4 @@
-"""The command line: `lab`, `lanes`, `serve`, `simulate`, `suite`, `report`, `fuzz`, `perfetto`.
+"""The command line: `bench`, `fuzz`, `lab`, `lanes`, `perfetto`, `report`, `serve` and others.
 
 Decides how arguments become calls, and how errors become one line and an exit status. Each command
 is a `Command` named in `COMMANDS`; heavy modules are imported by the command that needs them.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from ddsched_nb import cli_lanes, cli_perfetto, cli_simulation, cli_suite
+from ddsched_nb import cli_bench, cli_lanes, cli_perfetto, cli_simulation, cli_suite
 from ddsched_nb.errors import ConfigError, DdschedError
 
 if TYPE_CHECKING:
@@ -270,6 +270,13 @@ def _checkout() -> Path:
 
 
 COMMANDS: tuple[Command, ...] = (
+    Command(
+        "bench",
+        "Measure what things cost here, beside what they may cost or cost elsewhere.",
+        cli_bench.BENCH_EXAMPLES,
+        cli_bench.add_bench_arguments,
+        cli_bench.run_bench,
+    ),
     Command(
         "fuzz",
         "Run workloads in every order that asyncio allows, with faults, and judge each run.",

@@ -52,7 +52,7 @@ FLOORS = (
     ("views",),
     ("bench", "integrations"),
     ("",),  # the package itself, which names what is public
-    ("cli_lanes", "cli_perfetto", "cli_simulation", "cli_suite", "cli"),
+    ("cli_bench", "cli_lanes", "cli_perfetto", "cli_simulation", "cli_suite", "cli"),
 )
 # The one exception: what a notebook shows of these is a view, imported when it is asked for.
 MAY_SHOW = {(module, "_repr_mimebundle_") for module in ("run", "record", "analysis.compare")}

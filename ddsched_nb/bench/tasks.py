@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
-from ddsched_nb.bench.cpu import cpu_s
+from ddsched_nb.bench.cpu import Spent, cpu_s
 from ddsched_nb.columns import Column
 from ddsched_nb.config import RunConfig
 from ddsched_nb.pipeline import Pipeline
@@ -17,7 +18,26 @@ def measure(tasks: int, *, record: bool) -> dict[str, object]:
     Returns:
         CPU in microseconds per cell task, from `start` to the end of the run.
     """
-    rows = tasks // 3
+    spent = chain(tasks, record=record)()
+    return {
+        "tasks": spent.operations,
+        "record": "yes" if record else "no",
+        "CPU us a task": round(1e6 * spent.cpu_s / spent.operations, 1),
+    }
+
+
+def chain(
+    tasks: int, *, record: bool = False, buffer_size: int = 256, row_groups: int | None = None
+) -> Callable[[], Spent]:
+    """The same as a subject, which may be measured in turns with others.
+
+    Args:
+        tasks: Cell tasks, about; three a row.
+        record: Whether everything is recorded.
+        buffer_size: Rows of a row group.
+        row_groups: Row groups open at once; as many as the scheduler likes if None.
+    """
+    rows = max(1, tasks // 3)
     pipeline = Pipeline(
         columns=[
             Column("a", generate=list),
@@ -26,18 +46,18 @@ def measure(tasks: int, *, record: bool) -> dict[str, object]:
             Column("d", needs=["a", "c"], generate=lambda row: row["a"] + row["c"]),
         ]
     )
-    config = RunConfig(record=record, progress=False)
+    config = RunConfig(
+        record=record,
+        progress=False,
+        buffer_size=buffer_size,
+        row_groups="adaptive" if row_groups is None else row_groups,
+    )
 
-    async def run() -> float:
+    async def run() -> Spent:
         since = cpu_s()
         done = await start(pipeline, rows=rows, config=config)
         spent = cpu_s() - since
         assert done.summary().finished == rows
-        return spent
+        return Spent(rows * 3, spent)
 
-    spent = asyncio.run(run())
-    return {
-        "tasks": rows * 3,
-        "record": "yes" if record else "no",
-        "CPU us a task": round(1e6 * spent / (rows * 3), 1),
-    }
+    return lambda: asyncio.run(run())

@@ -21,7 +21,7 @@ from ddsched_nb.pipeline import Pipeline
 from ddsched_nb.workloads.base import Hold, Workload
 from ddsched_nb.workloads.parts import asking, one_endpoint, row_ids, sleeping
 
-__all__ = ["BOTH_WAYS", "LIMITS", "POLICIES", "SETTINGS"]
+__all__ = ["BOTH_WAYS", "LIMITS", "POLICIES", "both_ways", "settings"]
 
 _CAP = 8
 _HELD_S = 0.06
@@ -59,33 +59,43 @@ def _drafted(service_s: tuple[float, ...]) -> Pipeline:
     return one_endpoint(columns, profiles, {"first": _CAP, "second": _CAP}, "here")
 
 
-def _both_ways(name: str, groups: int | Literal["adaptive"], *, control: bool) -> Case:
+def _both_ways(name: str, groups: int | Literal["adaptive"], stretch: float) -> Case:
     config = RunConfig(
         buffer_size=4, row_groups=groups, max_in_flight_tasks=2 * _CAP, slots_while_waiting="hold"
     )
     about = "the second of two models is closed for 60 ms, so that what the first made piles up"
-    holds = (Hold("second", _HELD_S, _CAP),)
+    holds = (Hold("second", stretch * _HELD_S, _CAP),)
     return _case(
         "both-ways",
         name,
         about,
         config,
         480,
-        (0.001,),
+        (stretch * 0.001,),
         _drafted,
-        control=control,
+        control=groups != "adaptive",
         holds=holds,
         cells=2,
     )
 
 
-BOTH_WAYS: tuple[Case, ...] = (
-    _both_ways("adaptive", "adaptive", control=False),
-    _both_ways("fixed-one", 1, control=True),
-    _both_ways("fixed-few", 4, control=True),
-    _both_ways("fixed-many", 64, control=True),
-)
-"""Row groups that must go up and down again within a run, beside fixed numbers of them."""
+def both_ways(stretch: float = 1.0) -> tuple[Case, ...]:
+    """Row groups that must go up and down again within a run, beside fixed numbers of them.
+
+    Args:
+        stretch: Everything takes so many times longer: in real time a call of 1 ms costs the loop
+            as much as the endpoint.
+    """
+    kinds: tuple[tuple[str, int | Literal["adaptive"]], ...] = (
+        ("adaptive", "adaptive"),
+        ("fixed-one", 1),
+        ("fixed-few", 4),
+        ("fixed-many", 64),
+    )
+    return tuple(_both_ways(name, groups, stretch) for name, groups in kinds)
+
+
+BOTH_WAYS: tuple[Case, ...] = both_ways()
 
 
 def _gated(service_s: tuple[float, ...]) -> Pipeline:
@@ -152,5 +162,7 @@ def _limit(name: Literal["fixed", "aimd", "ceiling"]) -> Case:
 LIMITS: tuple[Case, ...] = tuple(_limit(name) for name in ("fixed", "aimd", "ceiling"))
 """An endpoint that refuses what is too much, under each way in which a limit may move."""
 
-SETTINGS: tuple[Case, ...] = (*BOTH_WAYS, *POLICIES, *LIMITS)
-"""All of them, in the order in which they are run."""
+
+def settings(stretch: float = 1.0) -> tuple[Case, ...]:
+    """All of them, in the order in which they are run; see `both_ways`."""
+    return (*both_ways(stretch), *POLICIES, *LIMITS)

@@ -70,7 +70,8 @@ def methods(summary: Summary) -> str:
         else "Every case ran on a real asyncio loop with real sleeps. Its bound is that of the "
         "services as long as a bare loop needs for the same sleeps, as many at once: the shorter "
         "of two medians, measured before and after. Other work on the machine is in all other "
-        "figures. The settings in which both adaptations are needed are stretched by ten."
+        "figures. The settings in which both adaptations are needed, and row groups both ways, are "
+        "stretched by ten."
     )
     words = "".join(f"<dt>{escape(w)}</dt><dd>{escape(t)}</dd>" for w, t in _WORDS)
     return (
