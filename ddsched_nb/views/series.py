@@ -24,6 +24,7 @@ from ddsched_nb.core.events import (
     RowGroupAdmissionTargetChanged,
     RowGroupAdmitted,
     RowGroupCheckpointed,
+    SchedulerJobStarted,
     WorkerSpawned,
 )
 from ddsched_nb.core.model import OutcomeKind, PoolKey
@@ -70,23 +71,28 @@ class RowSeries(NamedTuple):
 
 
 def token_shares(events: Sequence[Event]) -> list[TokenShare]:
-    """One entry a column and pool, in the order of their first call.
+    """One entry a column and pool, in the order of columns.
 
     Calls that no task made (healthchecks), or whose task began before a truncated record does, have
     no column and are left out.
     """
     columns: dict[str, str] = {}
+    order: dict[str, int] = {}
     calls: Counter[tuple[str, PoolKey]] = Counter()
     tokens: Counter[tuple[str, PoolKey]] = Counter()
     for event in events:
-        if isinstance(event, WorkerSpawned):
+        if isinstance(event, SchedulerJobStarted):
+            order = {name: place for place, name in enumerate(event.columns)}
+        elif isinstance(event, WorkerSpawned):
             columns[event.task_id] = event.column
         elif isinstance(event, ModelRequestCompleted) and event.outcome is OutcomeKind.SUCCESS:
             column = columns.get(event.task_id or "")
             if column is not None:
                 calls[column, event.pool] += 1
                 tokens[column, event.pool] += event.tokens
-    return [TokenShare(*key, count, tokens[key]) for key, count in calls.items()]
+    # Which column is answered first differs from run to run.
+    found = sorted(calls, key=lambda key: (order.get(key[0], len(order)), key))
+    return [TokenShare(*key, calls[key], tokens[key]) for key in found]
 
 
 def pool_series(events: Sequence[Event]) -> list[PoolSeries]:
