@@ -114,7 +114,7 @@ def test_a_dispatch_asks_about_one_task_however_many_flows(
     policy: dispatching.MakePolicy, asked: list[str]
 ) -> None:
     run = dispatching.cycle(policy, 256, 1_000, 300)
-    for _ in range(2):
+    for _ in range(5):
         asked.clear()
         assert run().operations == len(asked) == 300
 
