@@ -158,10 +158,9 @@ class Blocked(NamedTuple):
         tell_whole(self, printer, cycle)
 
     def _repr_html_(self) -> str:
-        first, *rest = _lines(self)
-        return html_table(
-            ("why, and what would change it",), [(line,) for line in rest], caption=first
-        )
+        said = [(line.strip(),) for line in _lines(self)]
+        heads = ("why, and what would change it",)
+        return html_table(heads, said, caption="what keeps tasks from starting")
 
 
 _CAUSES = {

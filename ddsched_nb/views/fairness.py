@@ -57,14 +57,15 @@ def fairness_lag(record_or_events: Source) -> alt.LayerChart:
     rows = [
         {"at": step.at, "ahead": step.value, "flow": flow} for flow in shown for step in lags[flow]
     ]
+    y = alt.Y("ahead:Q", title="slot-seconds ahead")
     base = alt.Chart(inline(rows)).encode(
         x=time_axis(),
-        y=alt.Y("ahead:Q", title="slot-seconds ahead"),
+        y=y,
         color=alt.Color("flow:N", title=None, scale=colours(shown), legend=legend(shown)),
         strokeDash=alt.StrokeDash("flow:N", title=None, scale=dashes(shown)),
         tooltip=["flow:N", seconds_tip(), alt.Tooltip("ahead:Q", format=",.3f")],
     )
-    even = alt.Chart(inline([{"ahead": 0}])).mark_rule(color="#7f7f7f").encode(y="ahead:Q")
+    even = alt.Chart(inline([{"ahead": 0}])).mark_rule(color="#7f7f7f").encode(y=y)
     some = f"the {_FLOWS} of {len(lags)} flows that were furthest from it"
     words = said(
         record_or_events,

@@ -210,3 +210,9 @@ def test_every_reason_has_words_and_what_opens_it(reason: DenyReason) -> None:
 def test_every_reason_against_a_group_has_words(reason: BlockReason) -> None:
     blocked = Blocked(Cause.ALL_RUNNING, groups_left=2, groups_blocked=reason)
     assert "Not opened yet: 2 row groups (0 open); " in str(blocked)
+
+
+def test_a_table_of_why_nothing_starts_is_never_empty() -> None:
+    html = Blocked(Cause.FINISHED)._repr_html_()
+    assert html.count("<tr>") > 1
+    assert "Nothing is left to start" in html
