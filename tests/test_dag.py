@@ -30,10 +30,24 @@ def boxes(svg: str) -> dict[str, tuple[float, float, float, float]]:
 
 
 def points(svg: str) -> list[tuple[float, float]]:
-    """Where the lines between boxes go, at their joints."""
-    drawn = re.findall(r'<path d="(M[^z"]*)"/>', svg)
-    numbers = [re.findall(r"[LC]?(?:[\d.]+ [\d.]+ )*([\d.]+) ([\d.]+)", path) for path in drawn]
-    return [(float(x), float(y)) for found in numbers for x, y in found]
+    """Where the lines between boxes go, joints and the curves between them."""
+    found: list[tuple[float, float]] = []
+    for path in re.findall(r'<path d="(M[^z"]*)"/>', svg):
+        here = (0.0, 0.0)
+        for step, numbers in re.findall(r"([MLC])([\d. ]+)", path):
+            values = [float(number) for number in numbers.split()]
+            ends = list(zip(values[::2], values[1::2], strict=True))
+            curve = [here, *ends] if step == "C" else [here, here, ends[-1], ends[-1]]
+            found += [_on(curve, t / 20) for t in range(21)] if step != "M" else []
+            here = ends[-1]
+    return found
+
+
+def _on(curve: list[tuple[float, float]], t: float) -> tuple[float, float]:
+    """A point of a cubic curve."""
+    shares = ((1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3)
+    x, y = (sum(s * point[k] for s, point in zip(shares, curve, strict=True)) for k in (0, 1))
+    return x, y
 
 
 def test_the_text_says_who_needs_whom() -> None:
@@ -58,8 +72,9 @@ def test_what_is_needed_stands_to_the_left_and_no_boxes_overlap() -> None:
 
 
 def test_a_line_that_passes_layers_crosses_no_box() -> None:
-    svg = svg_graph(DIAMOND, title="work")
+    svg = svg_graph([*DIAMOND, Node("end", ("bottom", "top", "cars"))], title="work")
     found = boxes(svg)
+    assert len(points(svg)) > 100
     for x, y in points(svg):
         for left, top, right, bottom in found.values():
             assert not (left < x < right and top < y < bottom)

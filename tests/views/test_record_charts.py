@@ -86,17 +86,16 @@ def test_a_share_is_by_weight_and_never_more_than_is_wanted() -> None:
 
 def test_a_task_that_steps_aside_is_not_served() -> None:
     aside = [
-        started(2, a=1.0, b=1.0),
+        started(2, a=1.0, b=3.0),
         *queued(0.0, A, "a0"),
-        *queued(0.0, B, "b0", "b1"),
+        *queued(0.0, B, "b0", "b1", "b2"),
         *leased(0.0, "a0", "b0"),
         ev.TaskSlotsYielded(0.0, 0, "a0", 0),
-        *leased(0.0, "b1"),
         ev.TaskSlotsRetaken(1.0, 0, "a0", 0),
-        *given_back(2.0, "a0", "b0", "b1"),
+        *given_back(2.0, "a0", "b0"),
     ]
-    # Nobody but b wants slots at first; then a holds one of three, and wants no more.
-    assert last_lags(aside) == {A.label: 0.0, B.label: 0.0}
+    # Nobody but b holds or wants a slot at first. Then a holds one of two, and half of one is fair.
+    assert last_lags(aside) == {A.label: 0.5, B.label: -0.5}
 
 
 def test_a_changed_weight_counts_from_then_on() -> None:
