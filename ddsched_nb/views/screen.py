@@ -30,7 +30,7 @@ def _script() -> str:
     return "\n".join((_FOLDER / name).read_text("utf-8") for name in _SCRIPTS)
 
 
-Task = Callable[[], None]
+Deed = Callable[[], None]
 
 
 class Screen(anywidget.AnyWidget):
@@ -68,7 +68,7 @@ class LiveScreen:
     """
 
     def __init__(
-        self, shape: Shape, frame: Frame, text: Callable[[], str], post: Callable[[Task], None]
+        self, shape: Shape, frame: Frame, text: Callable[[], str], post: Callable[[Deed], None]
     ) -> None:
         self.sent = 0
         self._post = post

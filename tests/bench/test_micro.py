@@ -54,16 +54,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_every_part_has_its_lines(lines: list[Line]) -> None:
-    whats = [line.what for line in lines]
-    assert whats.count("dispatch cycle, strict_fair") == 2
-    assert whats.count("dispatch cycle, bounded_borrow") == 2
+    names = [line.what for line in lines]
+    assert names.count("dispatch cycle, strict_fair") == 2
+    assert names.count("dispatch cycle, bounded_borrow") == 2
     for what in (
         "permit: acquire and release, uncontended",
         "scheduler: a task of a chain, no call",
     ):
-        assert whats.count(what) == 2
+        assert names.count(what) == 2
     for what in ("import ddsched_nb", "memory of queued tasks", "a selection that finds nothing"):
-        assert whats.count(what) == 1
+        assert names.count(what) == 1
     assert all(line.operations >= 1 and line.repeats >= 1 for line in lines)
 
 
