@@ -124,7 +124,7 @@ def _layers(nodes: Sequence[Node]) -> dict[str, int]:
 
 
 def _untangle(layers: list[list[_Key]], routes: Sequence[Sequence[_Key]]) -> None:
-    """Orders each layer by the mean place of its neighbours, forth and back; few lines cross then."""
+    """Orders each layer by the mean place of its neighbours, forth and back: few lines cross."""
     before: dict[_Key, list[_Key]] = {}
     after: dict[_Key, list[_Key]] = {}
     for route in routes:
