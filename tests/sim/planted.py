@@ -149,7 +149,7 @@ def hunt(bug: Bug, seeds: int) -> int:
             report = fuzz(target, seeds=range(start, start + 50), rows=30)
             spent += report.runs
             if report.failure is not None:
-                print(f"{bug.name}: found after {spent} runs\n  {report.failure!r}")
+                print(f"{bug.name}: found after {spent} runs\n  {report.failure}")
                 return spent
             if spent >= seeds:
                 return 0
