@@ -23,13 +23,13 @@ from ddsched_nb.views.frames import errors_of, frame_of, shape_of
 from ddsched_nb.views.notes import Notes
 from ddsched_nb.views.outlook import Outlook
 from ddsched_nb.views.screen import LiveScreen
+from ddsched_nb.views.widgets import close_all, running_loop, view_bundle
 from ddsched_nb.wording import ENDED, facts, rows_per_second, work_share
 
 # Also how long a kernel whose cell awaits a run may take to notice an interrupt: an idle loop
 # notices it seconds late.
 TICK_S: Final = 0.2
 
-_VIEW: Final = "application/vnd.jupyter.widget-view+json"
 # So many of the events that were there before the view are told in words.
 _TOLD: Final = 2_000
 _NOTES: Final = 12
@@ -72,7 +72,7 @@ class LiveView:
 
     def __init__(self, run: LiveRun) -> None:
         self._run: LiveRun | None = run
-        self._loop = _running_loop()
+        self._loop = running_loop()
         self._ticker: asyncio.Task[None] | None = None
         self._outlook = Outlook()
         self._notes = Notes()
@@ -118,13 +118,11 @@ class LiveView:
             self._ticker.cancel()
         self._ticker = None
         self._let_go()
-        for widget in _all_of(self.widget):
-            widget.close()
+        close_all(self.widget)
 
     def mimebundle(self) -> dict[str, Any]:
         """The widget's own form for a notebook, without a text."""
-        version = {"version_major": 2, "version_minor": 0}
-        return {_VIEW: {**version, "model_id": self.widget.model_id}}
+        return view_bundle(self.widget)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return {**self.mimebundle(), "text/plain": self._facts}
@@ -201,13 +199,6 @@ class LiveView:
         return errors
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
 def _trouble(error: BaseException) -> str:
     """The view itself failed: says so, and that the run is not concerned."""
     text = escape(f"{type(error).__name__}: {error}")
@@ -215,10 +206,3 @@ def _trouble(error: BaseException) -> str:
         '<div class="dds-error dds-bad" role="alert"><b>This view cannot be drawn:</b> '
         f"{text}. The run itself goes on.</div>"
     )
-
-
-def _all_of(widget: Any) -> list[Any]:
-    """A widget with everything inside it, layouts and styles included."""
-    parts = [getattr(widget, name, None) for name in ("layout", "style")]
-    inside = [found for child in getattr(widget, "children", ()) for found in _all_of(child)]
-    return [*inside, *(part for part in parts if part is not None), widget]

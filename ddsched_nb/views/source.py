@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ddsched_nb.core import events as ev
+from ddsched_nb.errors import ConfigError
 
 __all__ = ["HasEvents", "Source", "as_record", "events_of", "said", "span"]
 
@@ -31,8 +32,18 @@ class _Given:
 
 
 def events_of(source: Source) -> Sequence[ev.Event]:
-    """The events, in order."""
-    return source if isinstance(source, Sequence) else source.events
+    """The events, in order.
+
+    Raises:
+        ConfigError: It is neither a record nor a sequence of events.
+    """
+    events = source if isinstance(source, Sequence) else getattr(source, "events", None)
+    if isinstance(events, Sequence) and all(isinstance(e, ev.Event) for e in list(events)[:1]):
+        return events
+    raise ConfigError(
+        f"a {type(source).__name__} cannot be drawn; give a record (of a run: run.record), or its "
+        "events in order"
+    )
 
 
 def as_record(source: Source) -> HasEvents:

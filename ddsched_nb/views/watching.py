@@ -6,27 +6,18 @@ a moment looks like is decided in `playback`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
-from ddsched_nb.core.events import Event
 from ddsched_nb.errors import ConfigError
 from ddsched_nb.views.playback import Track, track_of
+from ddsched_nb.views.source import Source, events_of, said
+from ddsched_nb.views.widgets import close_all
 from ddsched_nb.wording import plural
 
 __all__ = ["Watch", "watch"]
 
 _MOST = 2
-
-
-class HasEvents(Protocol):
-    """A run record, or anything else with events."""
-
-    @property
-    def events(self) -> Sequence[Event]: ...
-
-
-Source = HasEvents | Sequence[Event]
 
 
 def watch(record: Source | Mapping[str, Source], *, frames: int = 300) -> Watch:
@@ -46,7 +37,8 @@ def watch(record: Source | Mapping[str, Source], *, frames: int = 300) -> Watch:
     given = record if isinstance(record, Mapping) else {"": record}
     if not 1 <= len(given) <= _MOST:
         raise ConfigError(f"watch() was given {len(given)} records; give one or two")
-    return Watch({name: track_of(_events(each), frames) for name, each in given.items()})
+    tracks = {name: track_of(events_of(each), frames) for name, each in given.items()}
+    return Watch(tracks, {name: words for name, each in given.items() if (words := said(each))})
 
 
 class Watch:
@@ -54,14 +46,17 @@ class Watch:
 
     Args:
         tracks: Each by its name; a single one needs none.
+        notes: What else is to be said of some of them: that a record is cut.
     """
 
-    def __init__(self, tracks: Mapping[str, Track]) -> None:
+    def __init__(self, tracks: Mapping[str, Track], notes: Mapping[str, str] | None = None) -> None:
         self.tracks = dict(tracks)
+        self._notes = dict(notes or {})
         self._screen: Any = None
 
     def __repr__(self) -> str:
-        return "\n".join(_line(name, track) for name, track in self.tracks.items())
+        lines = [(_line(name, track), self._notes.get(name)) for name, track in self.tracks.items()]
+        return "\n".join(f"{line}; {note}" if note else line for line, note in lines)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         try:
@@ -86,13 +81,8 @@ class Watch:
     def close(self) -> None:
         """Removes the widget."""
         if self._screen is not None:
-            self._screen.layout.close()
-            self._screen.close()
+            close_all(self._screen)
             self._screen = None
-
-
-def _events(record: Source) -> Sequence[Event]:
-    return record if isinstance(record, Sequence) else record.events
 
 
 def _sent(name: str, track: Track) -> dict[str, Any]:

@@ -102,13 +102,16 @@ def test_a_truncated_record_can_be_watched() -> None:
     record = dd.simulate("tight")
     kept = dd.RunRecord(record.events, keep=3_000)
     assert kept.truncated
-    track = track_of(kept.events)
-    assert track.last["pools"][0][0] == 0
+    assert repr(dd.watch(kept)).endswith("; the record is cut: its beginning is missing")
+    assert track_of(kept.events).last["pools"][0][0] == 0
 
 
 def test_what_cannot_be_watched_is_refused_with_words() -> None:
     with pytest.raises(ConfigError, match="holds no events"):
         dd.watch(dd.RunRecord())
+    for wrong in (3, None, [1, 2], dd.start):
+        with pytest.raises(ConfigError, match="cannot be drawn; give a record"):
+            dd.watch(wrong)
     with pytest.raises(ConfigError, match="frames is 1"):
         dd.watch(dd.simulate("generous"), frames=1)
     with pytest.raises(ConfigError, match="given 3 records"):

@@ -86,11 +86,19 @@ function surface(canvas) {
 }
 
 // Each kind has a colour and strokes of its own, so that colour is never needed to tell them apart.
+const tiles = [];
+
 function texture(pen, index) {
-  const tile = document.createElement("canvas");
-  tile.width = tile.height = 8;
-  const brush = tile.getContext("2d");
-  brush.fillStyle = PALETTE[index % PALETTE.length];
+  const place = index % PALETTE.length;
+  tiles[place] = tiles[place] || tile(place);
+  return pen.createPattern(tiles[place], "repeat");
+}
+
+function tile(index) {
+  const made = document.createElement("canvas");
+  made.width = made.height = 8;
+  const brush = made.getContext("2d");
+  brush.fillStyle = PALETTE[index];
   brush.fillRect(0, 0, 8, 8);
   brush.strokeStyle = "rgba(255, 255, 255, 0.75)";
   brush.lineWidth = 1.4;
@@ -102,12 +110,12 @@ function texture(pen, index) {
     [[4, 0, 4, 8]],
     [[0, 4, 8, 4], [4, 0, 4, 8]],
     [[3, 3, 5, 5], [3, 5, 5, 3]],
-  ][index % PALETTE.length];
+  ][index];
   for (const [x0, y0, x1, y1] of strokes) {
     brush.beginPath();
     brush.moveTo(x0, y0);
     brush.lineTo(x1, y1);
     brush.stroke();
   }
-  return pen.createPattern(tile, "repeat");
+  return made;
 }

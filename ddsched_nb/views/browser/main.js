@@ -76,7 +76,7 @@ export default () => {
   return {
     initialize({ model }) {
       const first = model.get("first");
-      store = first.k === "replay" ? new Replay(first) : new Live();
+      store = first.k === "replay" ? new Replay() : new Live();
       store.take(first);
       const heard = (message) => {
         store.take(message);

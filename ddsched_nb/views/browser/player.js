@@ -3,7 +3,7 @@
 const SPEEDS = [0.25, 0.5, 1, 2, 5, 10, 30, 100];
 
 class Replay {
-  constructor(message) {
+  constructor() {
     this.tracks = [];
     this.at = 0;
     this.end = 0;

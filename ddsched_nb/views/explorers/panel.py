@@ -20,6 +20,7 @@ import ipywidgets
 from ddsched_nb.views.explorers import style
 from ddsched_nb.views.explorers.frame import Button, Choice, Control, Slider, Switch
 from ddsched_nb.views.explorers.settings import SettingsRefused, bounds
+from ddsched_nb.views.widgets import close_all, running_loop, view_bundle
 
 if TYPE_CHECKING:
     from ddsched_nb.views.explorers.frame import Explorer
@@ -29,7 +30,6 @@ __all__ = ["ExplorerPanel"]
 # Longer than this a wait is announced, with how long the last one was.
 PATIENCE_S: Final = 0.5
 
-_VIEW: Final = "application/vnd.jupyter.widget-view+json"
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class ExplorerPanel:
 
     def __init__(self, explorer: Explorer[Any]) -> None:
         self._explorer = explorer
-        self._loop = _running_loop()
+        self._loop = running_loop()
         self._latest = explorer.settings
         self._wanted: Any = None
         self._work: asyncio.Task[None] | None = None
@@ -94,13 +94,13 @@ class ExplorerPanel:
         self._wanted = None
         if self._work is not None:
             self._work.cancel()
-        for widget in [*self._links, *_all_of(self.widget)]:
-            widget.close()
+        for link in self._links:
+            link.close()
+        close_all(self.widget)
 
     def mimebundle(self) -> dict[str, Any]:
         """The widget's own form for a notebook, without a text."""
-        version = {"version_major": 2, "version_minor": 0}
-        return {_VIEW: {**version, "model_id": self.widget.model_id}}
+        return view_bundle(self.widget)
 
     def _on_move(self, _: Any) -> None:
         if not self._following:
@@ -263,17 +263,3 @@ def _box(kind: Any, children: list[Any], name: str) -> Any:
     box = kind(children)
     box.add_class(f"dx-{name}")
     return box
-
-
-def _all_of(widget: Any) -> list[Any]:
-    """A widget with everything inside it, layouts and styles included."""
-    parts = [getattr(widget, name, None) for name in ("layout", "style")]
-    inside = [found for child in getattr(widget, "children", ()) for found in _all_of(child)]
-    return [*inside, *(part for part in parts if part is not None), widget]
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
